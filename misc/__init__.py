@@ -1,0 +1,1 @@
+"""Commands that run beside the package: the demonstration, grids of real nodes, benches."""

@@ -1,0 +1,73 @@
+"""How tahoe-fastdl is packaged.
+
+Owns the distribution's metadata and nothing else.  One law: the Twisted
+drop-in ``twisted/plugins/tahoe_fastdl_dropin.py`` is installed into Twisted's
+own ``twisted.plugins`` package, which has no ``__init__.py`` here and must
+never get one: Twisted only looks into plugin directories that are not
+packages.  An editable install does not put the drop-in there, so the plugin is
+not found after one; install for real.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+# What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
+# the pins that no longer install on newer Pythons; and what checks our sources.
+TEST_REQUIREMENTS = [
+    "beautifulsoup4",
+    "fixtures",
+    "html5lib",
+    "hypothesis >= 6.80",
+    "mock",
+    "mypy >= 1.10",
+    "mypy-zope",
+    "paramiko",
+    "ruff >= 0.5",
+    "testtools",
+    "types-setuptools",
+]
+
+setup(
+    name="tahoe-fastdl",
+    version="0.1.0",
+    description="A fast immutable downloader for Tahoe-LAFS, as a drop-in plugin",
+    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license="GPL-2.0-or-later",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Plugins",
+        "Framework :: Twisted",
+        "Intended Audience :: System Administrators",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Filesystems",
+    ],
+    python_requires=">=3.9",
+    packages=[*find_packages(include=["tahoe_fastdl", "tahoe_fastdl.*"]), "twisted.plugins"],
+    package_data={"tahoe_fastdl": ["py.typed"]},
+    install_requires=[
+        # The seam stands on names inside this release; another one is refused
+        # at run time too, but pip can say so sooner.
+        "tahoe-lafs == 1.20.*",
+        "foolscap",
+        "pycryptodome",
+        "twisted",
+        "zfec",
+        "zope.interface",
+    ],
+    extras_require={
+        "test": TEST_REQUIREMENTS,
+        "bench": ["matplotlib", "pyprof2calltree"],
+    },
+    zip_safe=False,
+)

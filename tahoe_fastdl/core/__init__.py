@@ -1,0 +1,1 @@
+"""What decides: pure code without Twisted, clock, I/O or logging."""

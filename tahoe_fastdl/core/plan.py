@@ -1,0 +1,109 @@
+"""Which shares give a run of blocks, how long runs are, and how reads are cut.
+
+Pure.  Functions only: what they weigh comes in as arguments.  docs/architecture.md
+says how the figures were chosen.
+"""
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+
+from .servers import Server
+from .share import Share
+from .window import KIB
+
+# Bulk reads cost the client least CPU per byte at 128-256 KiB.
+SPAN_BYTES = 256 * KIB
+# Neighbouring spans planned in one turn go out as one read up to here.
+MAX_READ_BYTES = 512 * KIB
+
+# zfec takes 1.2 s for 100 MB at k=20 with every primary missing:
+# 0.6 ns for each byte of a missing primary block and each of the k blocks.
+ZFEC_S_PER_BYTE_AND_K = 0.6e-9
+# With the reactor's core busy, decoding competes with receiving: primaries
+# are then worth waiting this long for.
+BUSY_PATIENCE_S = 0.25
+BUSY = 0.6
+# Shares that lied and servers that stopped answering are the last resort.
+SUSPECT_S = 1e3
+STALLED_S = 1e4
+
+
+def runs_of(mask: int) -> Iterator[tuple[int, int]]:
+    """The runs ``[first, stop)`` of set bits in *mask*, ascending."""
+    position = 0
+    while mask:
+        skip = (mask & -mask).bit_length() - 1
+        mask >>= skip
+        position += skip
+        length = (~mask & (mask + 1)).bit_length() - 1
+        yield position, position + length
+        mask >>= length
+        position += length
+
+
+def choose_shares(shares: Iterable[Share], servers: Mapping[int, Server], mask: int,
+                  taken: set[int], count: int, length: int, k: int, cpu_busy: float) -> list[Share]:
+    """The *count* cheapest shares for the blocks in *mask*, *length* bytes each.
+
+    Cost is when the server would be done, with what this choice adds to its
+    queue, and the decoding a secondary share makes necessary.
+
+    :param taken: shnums that are provided for already.
+    :return: shares of distinct shnums, fewer than *count* if there are no more.
+    """
+    by_server: dict[int, list[tuple[float, int, int, Share]]] = {}
+    for share in shares:
+        if share.retired or share.shnum in taken or share.ledger.bad & mask or share.late & mask:
+            continue
+        cost = 0.0
+        if share.shnum >= k:
+            cost += ZFEC_S_PER_BYTE_AND_K * k * length
+            if cpu_busy > BUSY:
+                cost += BUSY_PATIENCE_S
+        if share.suspect:
+            cost += SUSPECT_S
+        if servers[share.server].stalled:
+            cost += STALLED_S
+        by_server.setdefault(share.server, []).append((cost, share.shnum, share.id, share))
+    heap: list[tuple[float, int, int]] = []
+    waits: dict[int, tuple[float, float]] = {}
+    for server, offers in by_server.items():
+        offers.sort(reverse=True)
+        first, second = (servers[server].expected_s(length * times) for times in (1, 2))
+        waits[server] = (first, second - first)
+        heap.append((first + offers[-1][0], server, 0))
+    heapq.heapify(heap)
+    taken = set(taken)
+    chosen: list[Share] = []
+    while heap and len(chosen) < count:
+        _cost, server, given = heapq.heappop(heap)
+        offers = by_server[server]
+        share = offers.pop()[3]
+        if share.shnum not in taken:
+            taken.add(share.shnum)
+            chosen.append(share)
+            given += 1
+        if offers:
+            first, each = waits[server]
+            heapq.heappush(heap, (first + given * each + offers[-1][0], server, given))
+    return chosen
+
+
+def stripe_length(block_size: int, segment_size: int, span_bytes: int, limit_bytes: int) -> int:
+    """How many segments one round of reads carries, >= 1.
+
+    As many as make a span of *span_bytes*, while three stripes with their
+    decoded bytes still fit into *limit_bytes*.
+    """
+    return max(1, min(span_bytes // block_size, limit_bytes // (6 * segment_size)))
+
+
+def cut_reads(desire: int, block_size: int, max_bytes: int) -> Iterator[tuple[int, int]]:
+    """The block runs ``[first, stop)`` to read for *desire*, each at most *max_bytes*
+    (or one block) and equal in length as near as may be."""
+    most = max(1, max_bytes // block_size)
+    for first, stop in runs_of(desire):
+        pieces = -(-(stop - first) // most)
+        for i in range(pieces):
+            yield first + (stop - first) * i // pieces, first + (stop - first) * (i + 1) // pieces

@@ -1,0 +1,48 @@
+"""Who wants what: readers of byte ranges, of one segment, of the segment size.
+
+Pure.  A reader's ``todo`` has a bit for each segment it still needs; it goes
+when the segment is decoded, and ``position`` moves when the consumer took it.
+"""
+from __future__ import annotations
+
+from typing import Optional
+
+from attrs import define, field
+
+from .geometry import Geometry, mask_of
+
+
+@define(eq=False)
+class Reader:
+    """One reader.  ``start`` and ``stop`` are file bytes, None until they are known."""
+
+    id: int
+    start: Optional[int] = None
+    stop: Optional[int] = None
+    segnum: Optional[int] = None  # a reader of one whole segment
+    position: int = 0
+    todo: int = 0
+
+    def resolve(self, geometry: Geometry) -> None:
+        """The geometry is known: fill in range and ``todo``."""
+        if self.segnum is not None:
+            self.start = geometry.segment_start(self.segnum)
+            self.stop = geometry.segment_start(self.segnum + 1)
+        if self.start is None or self.stop is None:
+            return
+        self.position = max(self.position, self.start)
+        self.todo = mask_of(*geometry.segments_of(self.start, self.stop))
+
+    def guess_start(self, geometry: Geometry) -> int | None:
+        """Where reading begins, as far as can be told before the UEB is here."""
+        if self.segnum is not None:
+            return min(self.segnum, geometry.num_segments - 1) * geometry.segment_size
+        return self.start
+
+
+@define(eq=False)
+class Held:
+    """Decoded segments some readers have not delivered: their end for each reader."""
+
+    reserved_bytes: int
+    waiting: dict[int, int] = field(factory=dict)  # reader -> file position that frees it

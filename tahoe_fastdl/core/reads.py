@@ -1,0 +1,136 @@
+"""Reads on their way: who was asked for what, when it is late, what it reserved.
+
+Pure.  Laws: a read is reserved in the account when it is sent and released
+exactly once; each read is late, stalled, abandoned at most once, in that order.
+"""
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from enum import Enum
+
+from attrs import define
+
+from .servers import Server
+from .share import Share
+from .window import Account
+
+
+class Kind(Enum):
+    """What a read is for."""
+
+    BLOCKS = "blocks"
+    METADATA = "metadata"  # UEB, ciphertext hashes
+    EVIDENCE = "evidence"  # header, share hashes, block hashes of a suspect
+
+
+class Stage(Enum):
+    """How patient we are with a read."""
+
+    SENT = "sent"
+    LATE = "late"  # past its server's own standard: hedged if that is cheap
+    STALLED = "stalled"  # counts as not coming: replaced
+    ABANDONED = "abandoned"  # counts as failed
+
+
+NEXT_STAGE = {Stage.SENT: Stage.LATE, Stage.LATE: Stage.STALLED, Stage.STALLED: Stage.ABANDONED}
+
+
+@define(eq=False)
+class Read:
+    """One message to one server; *mask* are the blocks it is to bring."""
+
+    id: int
+    share: Share
+    kind: Kind
+    start: int
+    length: int
+    mask: int
+    sent: float
+    late_at: float
+    stalled_at: float
+    abandon_at: float
+    stage: Stage = Stage.SENT
+    orphan: bool = False  # nobody waits for it any more: only its server's record does
+
+    @property
+    def stop(self) -> int:
+        """End of the range asked for."""
+        return self.start + self.length
+
+    def deadline(self) -> float:
+        """When the next stage begins."""
+        return {Stage.SENT: self.late_at, Stage.LATE: self.stalled_at,
+                Stage.STALLED: self.abandon_at}[self.stage]
+
+
+class ReadBook:
+    """All reads of one download that have not ended."""
+
+    def __init__(self, servers: dict[int, Server], patience_s: float) -> None:
+        self._servers = servers
+        self._patience_s = patience_s
+        self._reads: dict[int, Read] = {}
+        self._deadlines: list[tuple[float, int]] = []
+        self._next_id = 0
+
+    def __len__(self) -> int:
+        return len(self._reads)
+
+    def __iter__(self) -> Iterator[Read]:
+        return iter(list(self._reads.values()))
+
+    def send(self, account: Account, share: Share, kind: Kind, start: int, length: int,
+             mask: int, now: float) -> Read:
+        """Enter a read and reserve its bytes."""
+        server = self._servers[share.server]
+        patience = max(self._patience_s, 20 * server.expected_s(length))
+        late_at, stalled_at = server.on_sent(length, now)
+        account.reserve(length)
+        self._next_id += 1
+        read = Read(self._next_id, share, kind, start, length, mask, now, late_at,
+                    stalled_at, max(now + patience, stalled_at))
+        self._reads[read.id] = read
+        heapq.heappush(self._deadlines, (read.deadline(), read.id))
+        return read
+
+    def take(self, read_id: int) -> Read | None:
+        """Remove a read that ended; None if it ended before."""
+        read = self._reads.pop(read_id, None)
+        if read is not None and read.stage is Stage.STALLED:
+            self._servers[read.share.server].stalled -= 1
+        return read
+
+    def is_asked(self, share: Share, start: int, stop: int) -> bool:
+        """Whether a read under way will bring ``[start, stop)`` of *share*."""
+        return any(r.share is share and r.start <= start and stop <= r.stop and not r.orphan
+                   for r in self._reads.values())
+
+    def next_deadline(self) -> float | None:
+        """When the next read changes its stage."""
+        while self._deadlines:
+            when, read_id = self._deadlines[0]
+            read = self._reads.get(read_id)
+            if read is not None and read.deadline() == when:
+                return when
+            heapq.heappop(self._deadlines)
+        return None
+
+    def take_overdue(self, now: float) -> list[Read]:
+        """Move every read whose deadline has passed one stage on."""
+        moved: list[Read] = []
+        while True:
+            when = self.next_deadline()
+            if when is None or when > now:
+                return moved
+            _when, read_id = heapq.heappop(self._deadlines)
+            read = self._reads[read_id]
+            read.stage = NEXT_STAGE[read.stage]
+            moved.append(read)
+            if read.stage is Stage.ABANDONED:
+                self._servers[read.share.server].stalled -= 1
+                del self._reads[read_id]
+                continue
+            if read.stage is Stage.STALLED:
+                self._servers[read.share.server].stalled += 1
+            heapq.heappush(self._deadlines, (read.deadline(), read_id))

@@ -1,0 +1,94 @@
+"""The byte budget of a node, and how deep one download may reach.
+
+Pure.  One :class:`Budget` serves all downloads of a client; each has an
+:class:`Account`.  Laws: every byte requested, received or decoded is reserved
+first and released exactly once; accounts together stay within the budget
+unless one of them holds nothing else (a file whose single segment is larger
+than the budget still has to come through).
+"""
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Budget:
+    """Bytes that all downloads of one client may hold together."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self.used_bytes = 0
+        self.peak_bytes = 0
+        self._accounts: set[Account] = set()
+
+    def open(self) -> Account:
+        """An account for one active download."""
+        account = Account(self)
+        self._accounts.add(account)
+        return account
+
+    def close(self, account: Account) -> None:
+        """The download is over: whatever it still held is free again."""
+        account.release(account.used_bytes)
+        self._accounts.discard(account)
+
+    def fair_bytes(self) -> int:
+        """What one account may hold.
+
+        Three parts for each account and one kept free, so that a newcomer
+        finds room at once even when everybody else is paused: alone 3/4.
+        """
+        parts = 3 * max(1, len(self._accounts)) + 1
+        return self.total_bytes * 3 // parts
+
+
+class Account:
+    """What one download holds of the budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.used_bytes = 0
+        self.peak_bytes = 0
+
+    @property
+    def limit_bytes(self) -> int:
+        """The fair share of now; it moves as downloads come and go."""
+        return self._budget.fair_bytes()
+
+    def has_room(self, length: int) -> bool:
+        """Whether *length* more bytes fit; always when nothing is held."""
+        if self.used_bytes == 0:
+            return True
+        return (
+            self.used_bytes + length <= self.limit_bytes
+            and self._budget.used_bytes + length <= self._budget.total_bytes
+        )
+
+    def reserve(self, length: int) -> None:
+        """Take *length* bytes.  Whoever may wait asks :meth:`has_room` first;
+        replacements for lost reads may not wait, the free part is theirs."""
+        self.used_bytes += length
+        self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+        self._budget.used_bytes += length
+        self._budget.peak_bytes = max(self._budget.peak_bytes, self._budget.used_bytes)
+
+    def release(self, length: int) -> None:
+        """Give *length* bytes back."""
+        assert 0 <= length <= self.used_bytes, (length, self.used_bytes)
+        self.used_bytes -= length
+        self._budget.used_bytes -= length
+
+
+class SlowStart:
+    """How many bytes of file may be on their way at once.
+
+    Starts at what the first span brings and doubles with every stripe that
+    arrives, so the first byte does not wait behind bytes nobody needs yet.
+    """
+
+    def __init__(self, first_bytes: int) -> None:
+        self.depth_bytes = max(1, first_bytes)
+
+    def on_arrived(self, length: int) -> None:
+        """*length* bytes of file were decoded: reach that much deeper, twice."""
+        self.depth_bytes += 2 * length

@@ -1,0 +1,293 @@
+"""FastDownloadNode: what Tahoe's filenode takes for its DownloadNode.
+
+Speaks Tahoe's interface (read, get_segment, get_segsize, stop), raises
+Tahoe's errors, and hands a read to the stock downloader, from the byte that
+was reached, when our own code breaks.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Optional
+
+from allmydata.immutable.downloader.common import BadCiphertextHashError, BadSegmentNumberError
+from allmydata.immutable.downloader.node import Cancel, IDownloadStatusHandlingConsumer
+from allmydata.interfaces import NoSharesError, NotEnoughSharesError
+from allmydata.util import base32, log
+from twisted.internet import defer
+from twisted.internet.interfaces import IConsumer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from . import errors
+from .consumers import DecryptingConsumer
+from .core import records as r
+from .shell.delivery import Delivery
+from .shell.driver import Driver
+from .shell.hub import Hub
+
+
+def as_tahoe_error(error: BaseException, si_prefix: str) -> Exception:
+    """The error stock would raise for one of ours."""
+    if isinstance(error, errors.NoShares):
+        return NoSharesError(str(error))  # type: ignore[no-any-return]
+    if isinstance(error, errors.NotEnoughShares):
+        return NotEnoughSharesError(str(error))  # type: ignore[no-any-return]
+    if isinstance(error, errors.BadCiphertextHash):
+        return BadCiphertextHashError(f"{error}, SI={si_prefix}")  # type: ignore[no-any-return]
+    if isinstance(error, errors.BadSegmentNumber):
+        return BadSegmentNumberError(str(error))  # type: ignore[no-any-return]
+    if isinstance(error, errors.MalformedUEB):
+        # to stock every share that holds it is a bad one
+        return NoSharesError(  # type: ignore[no-any-return]
+            f"no shares are usable. Last failure: malformed URI extension block: {error}")
+    assert isinstance(error, Exception)
+    return error
+
+
+class _ReadDelivery(Delivery):
+    """A delivery that also counts for Tahoe's download status."""
+
+    read_event: Any = None
+    counted = 0  # position up to which bytes went into the status
+
+    def on_decrypted(self, seconds: float) -> None:
+        """A batch of this read took so long to decrypt."""
+        self.read_event.update(0, seconds, 0)
+
+    def resumeProducing(self) -> None:
+        """Write again; the pause goes into the status."""
+        before = self.paused_s
+        super().resumeProducing()
+        if self.paused_s > before:
+            self.read_event.update(0, 0, self.paused_s - before)
+
+
+class _SegmentSink:
+    """Collects one whole segment, as ciphertext."""
+
+    readkey: Optional[bytes] = None
+
+    def __init__(self, on_done: Callable[[Any], None]) -> None:
+        self._on_done = on_done
+
+    def take(self, start: int, data: memoryview) -> None:
+        """The segment, always in one piece."""
+        self._on_done((start, bytes(data), 0.0))
+
+    def fail(self, failure: Failure) -> None:
+        """It cannot be had."""
+        self._on_done(failure)
+
+
+@implementer(IConsumer)
+class _Relay:
+    """Between a stock download and the delivery whose read it finishes."""
+
+    def __init__(self, delivery: Delivery, position: int, target: Any) -> None:
+        self._delivery = delivery
+        self._position = position
+        self._target = target
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """The stock producer takes its orders from the delivery's consumer."""
+        self._delivery.hand_over(producer)
+
+    def unregisterProducer(self) -> None:
+        """The delivery unregisters itself when the read is done."""
+
+    def write(self, data: bytes) -> None:
+        """Ciphertext or plaintext, as the reader wants it."""
+        self._target.write(data)
+
+
+class FastDownloadNode:
+    """A ``DownloadNode`` made by the seam for a client that enabled us."""
+
+    def __init__(self, verifycap: Any, storage_broker: Any, secret_holder: Any, terminator: Any,
+                 history: Any, download_status: Any, hub: Hub, stock: Callable[..., Any]) -> None:
+        """:param stock: Tahoe's own DownloadNode class, for fallbacks."""
+        self._verifycap = verifycap
+        self._history = history
+        self._download_status = download_status
+        self._hub = hub
+        self._make_stock = lambda: stock(
+            verifycap, storage_broker, secret_holder, terminator, history, download_status)
+        self._stock: Any = None
+        self._si_prefix = base32.b2a(verifycap.storage_index[:8])[:12].decode("ascii")
+        self._deliveries: dict[int, _ReadDelivery] = {}
+        self._pending: dict[int, Callable[[], None]] = {}  # other requests, to be asked of stock
+        self._driver: Optional[Driver] = None
+        self._storage_broker = storage_broker
+        self._running = True
+        if terminator:
+            terminator.register(self)
+        hub.count("downloads")
+
+    def __repr__(self) -> str:
+        return f"<FastDownloadNode {self._si_prefix}>"
+
+    def stop(self) -> None:
+        """The client shuts down: nothing goes out any more, open requests stay silent."""
+        self._running = False
+        for delivery in self._deliveries.values():
+            delivery.abandon()
+        self._deliveries.clear()
+        self._pending.clear()
+        if self._driver is not None:
+            self._driver.stop()
+        if self._stock is not None:
+            self._stock.stop()
+
+    def _ensure_driver(self) -> Driver:
+        if self._driver is None:
+            self._driver = Driver(self._verifycap, self._storage_broker, self._hub,
+                                  self._download_status, self._fall_back)
+        return self._driver
+
+    # -- read -----------------------------------------------------------------
+
+    def read(self, consumer: Any, offset: int = 0, size: Optional[int] = None) -> defer.Deferred[Any]:
+        """Feed *consumer* with ``[offset, offset + size)`` bytes of the file.
+
+        Overruns are clipped; nothing left is success without a producer.
+
+        :return: fires with *consumer*, or with ``NoSharesError``,
+            ``NotEnoughSharesError``, ``BadCiphertextHashError`` or
+            ``DownloadStopped``; never after :meth:`stop`.
+        """
+        file_size = self._verifycap.size
+        size = file_size if size is None else size
+        size = max(0, min(size, file_size - offset))
+        read_event = self._download_status.add_read_event(offset, size, time.time())
+        if IDownloadStatusHandlingConsumer.providedBy(consumer):
+            consumer.set_download_status_read_event(read_event)
+            consumer.set_download_status(self._download_status)
+        if self._history:
+            self._history.stats_provider.count("downloader.files_downloaded", 1)
+            self._history.stats_provider.count("downloader.bytes_downloaded", size)
+        if size == 0:
+            read_event.finished(time.time())
+            return defer.succeed(consumer)
+        if self._stock is not None:
+            return self._stock.read(consumer, offset, size)  # type: ignore[no-any-return]
+        inner, readkey = consumer, None
+        if isinstance(consumer, DecryptingConsumer) and consumer.fastdl_offset == offset:
+            inner, readkey = consumer.fastdl_inner, consumer.fastdl_readkey
+        driver = self._ensure_driver()
+        reader = driver.new_reader()
+        delivery = _ReadDelivery(reader, inner, readkey, offset, offset + size,
+                                 self._on_delivered, self._on_left, time.time)
+        delivery.read_event = read_event
+        delivery.counted = offset
+        self._deliveries[reader] = delivery
+
+        def done(result: Any) -> Any:
+            self._deliveries.pop(reader, None)
+            read_event.finished(time.time())
+            if isinstance(result, Failure):
+                return Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
+            return consumer
+
+        d = delivery.done.addBoth(done)
+        delivery.begin()
+        if not delivery.is_over:
+            driver.join(r.ReaderJoined(reader, offset, offset + size), reader, delivery)
+        return d
+
+    def _on_delivered(self, reader: int, position: int) -> None:
+        delivery = self._deliveries[reader]
+        event = delivery.read_event
+        event.update(position - delivery.counted, 0, 0)
+        delivery.counted = position
+        if self._driver is not None:
+            self._driver.delivered(reader, position)
+
+    def _on_left(self, reader: int) -> None:
+        if self._driver is not None:
+            self._driver.leave(reader)
+
+    # -- get_segment, get_segsize ---------------------------------------------
+
+    def get_segment(self, segnum: int, logparent: Any = None) -> tuple[defer.Deferred[Any], Any]:
+        """One whole segment.
+
+        :return: ``(d, c)``: d fires with (file position, ciphertext, decode
+            seconds) or ``BadSegmentNumberError`` and the errors of
+            :meth:`read`; after ``c.cancel()`` it never fires.
+        """
+        if self._stock is not None:
+            return self._stock.get_segment(segnum, logparent)  # type: ignore[no-any-return]
+        driver = self._ensure_driver()
+        reader = driver.new_reader()
+        d: defer.Deferred[Any] = defer.Deferred()
+
+        def cancelled(_cancel: Any) -> None:
+            self._pending.pop(reader, None)
+            driver.leave(reader)
+
+        cancel = Cancel(cancelled)
+
+        def finished(result: Any) -> None:
+            self._pending.pop(reader, None)
+            if cancel.active:
+                cancel.active = False
+                driver.leave(reader)
+                if isinstance(result, Failure):
+                    result = Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
+                d.callback(result)
+
+        def ask_stock() -> None:
+            stock_d, stock_cancel = self._stock.get_segment(segnum)
+            cancel._f = lambda _cancel: stock_cancel.cancel()
+            stock_d.addBoth(finished)
+
+        self._pending[reader] = ask_stock
+        driver.join(r.SegmentAsked(reader, segnum), reader, _SegmentSink(finished))
+        return d, cancel
+
+    def get_segsize(self) -> defer.Deferred[int]:
+        """Fires with the file's segment size in bytes; fails as :meth:`read` does."""
+        if self._stock is not None:
+            return self._stock.get_segsize()  # type: ignore[no-any-return]
+        driver = self._ensure_driver()
+        if driver.core.geometry is not None:
+            return defer.succeed(driver.core.geometry.segment_size)
+        reader = driver.new_reader()
+        d: defer.Deferred[int] = defer.Deferred()
+
+        def finished(result: Any) -> None:
+            self._pending.pop(reader, None)
+            if isinstance(result, Failure):
+                result = Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
+            d.callback(result)
+
+        self._pending[reader] = lambda: self._stock.get_segsize().addBoth(finished) and None
+        driver.join(r.SegmentSizeAsked(reader), reader, _SegmentSink(finished), on_size=finished)
+        return d
+
+    # -- fallback -------------------------------------------------------------
+
+    def _fall_back(self, failure: Failure) -> None:
+        """Our code broke: the stock downloader finishes what is open."""
+        self._hub.count("unsupported" if failure.check(errors.FileTooLarge) else "fallbacks")
+        if not self._running:
+            return
+        self._driver = None
+        self._stock = self._make_stock()
+        for delivery in list(self._deliveries.values()):
+            self._finish_on_stock(delivery)
+        pending, self._pending = list(self._pending.values()), {}
+        for ask in pending:
+            ask()
+
+    def _finish_on_stock(self, delivery: _ReadDelivery) -> None:
+        position, stop = delivery.position, delivery.stop_at
+        target: Any = delivery.consumer
+        if delivery.readkey is not None:
+            target = DecryptingConsumer(target, delivery.readkey, position)
+        log.msg(format="fastdl: %(node)s goes on with stock at byte %(position)d", node=repr(self),
+                position=position, level=log.UNUSUAL, facility="tahoe.fastdl")
+        d = self._stock.read(_Relay(delivery, position, target), position, stop - position)
+        d.addCallbacks(lambda _: delivery.hand_back(None), delivery.hand_back)
+        d.addErrback(log.err, "fastdl: error at the end of a fallback", level=log.WEIRD)

@@ -1,0 +1,79 @@
+"""Options of ``[storageclient.plugins.tahoe-fastdl]``: unit, default, bounds.
+
+Pure.  docs/configuration.rst lists the same table; a test compares.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from .errors import BadOption
+
+PLUGIN_NAME = "tahoe-fastdl"
+SECTION = f"storageclient.plugins.{PLUGIN_NAME}"
+
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9,
+          "k": 2**10, "m": 2**20, "g": 2**30, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_DURATIONS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
+
+MIN_MEMORY = 4 * 2**20
+MAX_MEMORY = 64 * 2**30
+MIN_PATIENCE_S, MAX_PATIENCE_S = 1.0, 3600.0
+
+
+@frozen
+class Settings:
+    """What the operator chose."""
+
+    memory: int = 64 * 2**20  # bytes requested, received and decoded, all downloads together
+    verify: str = "segments"  # what is checked before delivery: segments, or every block too
+    patience: float = 120.0  # seconds of silence before a server counts as not answering
+
+
+def _refuse(option: str, value: str, accepted: str) -> BadOption:
+    return BadOption(f"[{SECTION}] {option} = {value}: accepted is {accepted}")
+
+
+def _memory(value: str) -> int:
+    accepted = "a size from 4 MiB to 64 GiB, such as 64 MiB"
+    match = re.fullmatch(r"\s*(\d{1,15})\s*([A-Za-z]*)\s*", value)
+    unit = _UNITS.get(match.group(2).lower()) if match else None
+    if match is None or unit is None or not MIN_MEMORY <= int(match.group(1)) * unit <= MAX_MEMORY:
+        raise _refuse("memory", value, accepted)
+    return int(match.group(1)) * unit
+
+
+def _verify(value: str) -> str:
+    if value.strip().lower() not in ("segments", "blocks"):
+        raise _refuse("verify", value, "segments or blocks")
+    return value.strip().lower()
+
+
+def _patience(value: str) -> float:
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", value)
+    unit = _DURATIONS.get(match.group(2).lower()) if match else None
+    if match is None or unit is None or not MIN_PATIENCE_S <= float(match.group(1)) * unit <= MAX_PATIENCE_S:
+        raise _refuse("patience", value, "a time from 1 s to 3600 s, such as 120 s")
+    return float(match.group(1)) * unit
+
+
+_PARSERS = {"memory": _memory, "verify": _verify, "patience": _patience}
+
+
+def parse_settings(options: Mapping[str, str]) -> Settings:
+    """The settings a section of tahoe.cfg asks for.
+
+    :param options: option name -> text, as in tahoe.cfg.
+    :raise BadOption: an unknown option or a bad value; the text names section,
+        option, value and what is accepted.
+    """
+    parsed: dict[str, Any] = {}
+    for option, value in options.items():
+        parser = _PARSERS.get(option)
+        if parser is None:
+            raise _refuse(option, value, "one of the options " + ", ".join(sorted(_PARSERS)))
+        parsed[option] = parser(value)
+    return Settings(**parsed)

@@ -1,0 +1,152 @@
+"""One ``read()``: the bytes in order, trimmed, at the consumer's pace.
+
+Pieces arrive in any order and leave in order.  The consumer may pause, resume
+or stop at any moment, also from inside ``write()`` or ``registerProducer()``.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Optional
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from allmydata.interfaces import DownloadStopped
+
+# The web transport sends 128 KiB a system call and asks us to pause at 64 KiB;
+# larger pieces cost it nothing, since it sends from a view of them.
+MAX_WRITE = 1024 * 1024
+
+
+@implementer(IPushProducer)
+class Delivery:
+    """Feeds one consumer with file bytes ``[start, stop)``.
+
+    ``done`` fires with None when all is written, or with the failure.
+    """
+
+    def __init__(self, reader: int, consumer: Any, readkey: Optional[bytes], start: int, stop: int,
+                 on_delivered: Callable[[int, int], None], on_left: Callable[[int], None],
+                 clock: Callable[[], float]) -> None:
+        self.reader = reader
+        self.readkey = readkey
+        self.consumer = consumer
+        self.position = start
+        self.stop_at = stop
+        self.done: Deferred[None] = Deferred()
+        self.paused_s = 0.0
+        self._on_delivered = on_delivered
+        self._on_left = on_left
+        self._clock = clock
+        self._pieces: dict[int, memoryview] = {}
+        self._paused_since: Optional[float] = None
+        self._writing = False
+        self._over = False
+        self._successor: Any = None  # the stock producer after a fallback
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be written."""
+        return self._over
+
+    def begin(self) -> None:
+        """Register with the consumer, which may stop us at once."""
+        self.consumer.registerProducer(self, True)
+
+    def take(self, start: int, data: memoryview) -> None:
+        """File bytes from *start* are decoded; write what is in order now."""
+        if self._over:
+            return
+        self._pieces[start] = data
+        self._write()
+
+    def _write(self) -> None:
+        if self._writing:  # the consumer resumed us from inside write()
+            return
+        self._writing = True
+        before = self.position
+        try:
+            while not self._over and self._paused_since is None:
+                piece = self._pieces.pop(self.position, None)
+                if piece is None:
+                    break
+                data = piece if len(piece) <= MAX_WRITE else piece[:MAX_WRITE]
+                if len(data) < len(piece):
+                    self._pieces[self.position + len(data)] = piece[len(data):]
+                self.position += len(data)
+                self.consumer.write(data.obj if _is_whole(data) else bytes(data))
+        finally:
+            self._writing = False
+        if self.position > before and not self._over:
+            self._on_delivered(self.reader, self.position)
+        # A consumer that paused on the last bytes may still stop: like stock
+        # we are not done before it resumes.
+        if self.position >= self.stop_at and self._paused_since is None and not self._over:
+            self._finish(None)
+
+    def fail(self, failure: Failure) -> None:
+        """The rest cannot be had."""
+        if not self._over:
+            self._finish(failure)
+
+    def abandon(self) -> None:
+        """The node shuts down: stay silent for ever, as stock does."""
+        self._over = True
+        self._pieces.clear()
+
+    def _finish(self, result: Optional[Failure]) -> None:
+        self._over = True
+        self._pieces.clear()
+        self.consumer.unregisterProducer()
+        self._on_left(self.reader)
+        self.done.callback(result)  # type: ignore[arg-type]  # a Failure makes it an errback
+
+    # -- IPushProducer --------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """Write nothing until resumed; prefetch goes on within the window."""
+        if self._paused_since is None:
+            self._paused_since = self._clock()
+        if self._successor is not None:
+            self._successor.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Write again."""
+        if self._paused_since is not None:
+            self.paused_s += self._clock() - self._paused_since
+            self._paused_since = None
+        if self._successor is not None:
+            self._successor.resumeProducing()
+        else:
+            self._write()
+
+    def stopProducing(self) -> None:
+        """The consumer has enough; a second call is harmless."""
+        if self._over:
+            return
+        if self._successor is not None:
+            successor, self._successor = self._successor, None
+            successor.stopProducing()
+            return
+        self._finish(Failure(DownloadStopped("our Consumer called stopProducing()")))
+
+    # -- after a fallback -----------------------------------------------------
+
+    def hand_over(self, producer: Any) -> None:
+        """The stock downloader produces the rest; pass flow control on to it."""
+        self._successor = producer
+        self._pieces.clear()
+        if self._paused_since is not None:
+            producer.pauseProducing()
+
+    def hand_back(self, result: Optional[Failure]) -> None:
+        """The stock downloader is done."""
+        self._successor = None
+        if not self._over:
+            self._finish(result)
+
+
+def _is_whole(view: memoryview) -> bool:
+    return isinstance(view.obj, bytes) and len(view.obj) == len(view)

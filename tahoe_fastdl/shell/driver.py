@@ -1,0 +1,285 @@
+"""Drives one download: events in, actions out, one timer.
+
+Owns the core, the wire, the finder and the decoded batches of one file.
+Decides nothing.  Events that come while actions are being carried out wait
+their turn, so actions are obeyed in order.
+"""
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Optional, Protocol
+
+from allmydata.util import log
+from allmydata.util.cputhreadpool import defer_to_thread
+from foolscap.api import eventually
+from twisted.internet import defer
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from ..core import records as r
+from ..core.download import Download, Options
+from ..errors import FileTooLarge
+from .finder import Finder
+from .hub import Hub
+from .wire import Wire
+from .worker import Decoded, decode_batch
+
+
+class Sink(Protocol):
+    """Where decoded bytes go."""
+
+    readkey: Optional[bytes]
+
+    def take(self, start: int, data: memoryview) -> None:
+        """File bytes from *start*."""
+
+    def fail(self, failure: Failure) -> None:
+        """They cannot be had."""
+
+
+class Driver:
+    """The shell around one :class:`~tahoe_fastdl.core.download.Download`."""
+
+    def __init__(self, verifycap: Any, storage_broker: Any, hub: Hub, download_status: Any,
+                 on_broken: Callable[[Failure], None]) -> None:
+        self._hub = hub
+        self._status = download_status
+        self._on_broken = on_broken
+        self.core = Download(
+            verifycap.size, verifycap.needed_shares, verifycap.total_shares,
+            verifycap.uri_extension_hash, hub.budget, hub.servers,
+            Options(verify_blocks=hub.settings.verify == "blocks", patience_s=hub.settings.patience,
+                    segment_size_hint=hub.segment_size_hint))
+        self._wire = Wire(self.feed, download_status)
+        self._finder = Finder(hub, storage_broker, verifycap.storage_index, verifycap.total_shares,
+                              download_status, self._wire, self.feed)
+        self._sinks: dict[int, Sink] = {}
+        self._on_size: dict[int, Callable[[int], None]] = {}
+        self._on_range: dict[int, Callable[[int, int], None]] = {}
+        self._decoded: dict[int, Decoded] = {}
+        self._segment_events: dict[int, list[tuple[int, Any]]] = {}
+        self._events: deque[r.Event] = deque()
+        self._obeying = False
+        self._turn_scheduled = False
+        self._timer: Optional[IDelayedCall] = None
+        self._running = True
+        self._next_reader = 0
+        self._counted = (0, 0, 0, 0)
+        hub.downloads.add(self)
+
+    # -- readers --------------------------------------------------------------
+
+    def new_reader(self) -> int:
+        """A number for a reader that is about to join."""
+        self._next_reader += 1
+        return self._next_reader
+
+    def join(self, event: r.Event, reader: int, sink: Sink,
+             on_size: Optional[Callable[[int], None]] = None,
+             on_range: Optional[Callable[[int, int], None]] = None) -> None:
+        """A reader joins with *event*; *sink* gets its bytes or its failure."""
+        self._sinks[reader] = sink
+        if on_size is not None:
+            self._on_size[reader] = on_size
+        if on_range is not None:
+            self._on_range[reader] = on_range
+        self.feed(event)
+
+    def delivered(self, reader: int, position: int) -> None:
+        """The reader's consumer took everything before *position*."""
+        self.feed(r.ReaderDelivered(reader, position))
+
+    def leave(self, reader: int) -> None:
+        """The reader wants nothing more."""
+        self._sinks.pop(reader, None)
+        self._on_size.pop(reader, None)
+        self._on_range.pop(reader, None)
+        self.feed(r.ReaderLeft(reader))
+
+    def stop(self) -> None:
+        """Nothing goes out any more and nothing is delivered."""
+        self._running = False
+        self._wire.stop()
+        self._finder.stop()
+        self._sinks.clear()
+        self._decoded.clear()
+        self._events.clear()
+        self._set_timer(None)
+        for reader in list(self.core.readers):
+            self.core.receive(r.ReaderLeft(reader), time.monotonic())
+        self._hub.downloads.discard(self)
+        self._hub.wake_others(self)
+
+    # -- the loop -------------------------------------------------------------
+
+    def feed(self, event: r.Event) -> None:
+        """Give the core one event and carry out what it answers."""
+        if not self._running:
+            return
+        self._events.append(event)
+        if self._obeying:
+            return
+        self._obeying = True
+        try:
+            while self._events:
+                for action in self.core.receive(self._events.popleft(), time.monotonic()):
+                    if self._running:
+                        self._obey(action)
+        except Exception:
+            self._break(Failure())
+            return
+        finally:
+            self._obeying = False
+        self._after()
+
+    def _after(self) -> None:
+        if self._running and self.core.wants_turn and not self._turn_scheduled:
+            self._turn_scheduled = True
+            eventually(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        if not self._running:
+            return
+        used = self._hub.budget.used_bytes
+        self.feed(r.TurnEnded(self._hub.cpu_busy()))
+        if not self._running:
+            return
+        self._set_timer(self.core.next_deadline())
+        self._account()
+        if self._hub.budget.used_bytes < used or not self.core.readers:
+            self._hub.wake_others(self)
+
+    def wake(self) -> None:
+        """Another download freed room or slots."""
+        if self._running:
+            self.core.wake()
+            self._after()
+
+    def _break(self, failure: Failure) -> None:
+        """A law of ours was broken: stop here, the node goes on with stock."""
+        log.err(failure, "fastdl: internal error, going on with the stock downloader", level=log.WEIRD)
+        self.stop()
+        self._on_broken(failure)
+
+    def _set_timer(self, when: Optional[float]) -> None:
+        from twisted.internet import reactor
+        if self._timer is not None and self._timer.active():
+            delay = self._timer.getTime() - reactor.seconds()  # type: ignore[attr-defined]
+            if when is not None and delay <= when - time.monotonic():
+                return  # fires early enough, and then sets itself again
+            self._timer.cancel()
+        self._timer = None
+        if when is not None:
+            self._timer = reactor.callLater(  # type: ignore[attr-defined]
+                max(0.0, when - time.monotonic()), self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        self.feed(r.TimePassed())
+        if self._running:
+            self._set_timer(self.core.next_deadline())
+
+    def _account(self) -> None:
+        counters = self.core.counters
+        changes = counters.changes + sum(s.ledger.changes for s in self.core.shares.values())
+        plans = counters.plans + sum(s.ledger.recomputations for s in self.core.shares.values())
+        now = (changes, plans, counters.hedges + counters.replaced, counters.inquests)
+        for name, new, old in zip(("changes", "recomputations", "hedges", "inquests"), now, self._counted):
+            if new > old:
+                self._hub.count(name, new - old)
+        self._counted = tuple(max(pair) for pair in zip(now, self._counted))  # type: ignore[assignment]
+
+    # -- actions --------------------------------------------------------------
+
+    def _obey(self, action: r.Action) -> None:
+        if isinstance(action, r.SendRead):
+            self._hub.count("reads_sent")
+            self._wire.send(action)
+        elif isinstance(action, r.Decode):
+            self._decode(action)
+        elif isinstance(action, r.Deliver):
+            self._deliver(action)
+        elif isinstance(action, r.DropBatch):
+            self._decoded.pop(action.batch, None)
+        elif isinstance(action, r.FindShares):
+            self._finder.find()
+        elif isinstance(action, r.AdviseCorrupt):
+            self._hub.count("corruptions")
+            self._wire.advise_corrupt(action)
+        elif isinstance(action, r.FailReader):
+            self._fail(action)
+        elif isinstance(action, r.TellSegmentSize):
+            tell = self._on_size.pop(action.reader, None)
+            self._sinks.pop(action.reader, None)
+            if tell is not None:
+                tell(action.segment_size)
+        else:
+            tell_range = self._on_range.pop(action.reader, None)
+            if tell_range is not None:
+                tell_range(action.start, action.stop)
+
+    def _fail(self, action: r.FailReader) -> None:
+        if isinstance(action.error, FileTooLarge):
+            self.stop()
+            self._on_broken(Failure(action.error))
+            return
+        sink = self._sinks.pop(action.reader, None)
+        self._on_size.pop(action.reader, None)
+        self._on_range.pop(action.reader, None)
+        if sink is not None:
+            sink.fail(Failure(action.error))
+
+    def _decode(self, action: r.Decode) -> None:
+        geometry = self.core.geometry
+        assert geometry is not None
+        self._hub.segment_size_hint = geometry.segment_size
+        started = time.time()
+        events = []
+        for segnum in range(action.first, action.stop):
+            event = self._status.add_segment_request(segnum, started)
+            event.activate(started)
+            events.append((segnum, event))
+        self._segment_events[action.batch] = events
+        keys = {sink.readkey for sink in self._sinks.values()}
+        d = defer.ensureDeferred(defer_to_thread(
+            decode_batch, action, geometry, frozenset(key for key in keys if key is not None), None in keys))
+        d.addCallbacks(self._on_decoded, self._on_decode_failed, callbackArgs=(action.batch, started))
+        d.addErrback(log.err, "fastdl: error while taking a decoded batch", level=log.WEIRD)
+
+    def _on_decode_failed(self, failure: Failure) -> None:
+        if self._running:
+            self._break(failure)
+
+    def _on_decoded(self, decoded: Decoded, batch: int, started: float) -> None:
+        if not self._running:
+            return
+        geometry = self.core.geometry
+        assert geometry is not None
+        finished = time.time()
+        self._status.add_misc_event("decode", started, started + decoded.decode_s)
+        self._status.add_misc_event("CThash", started + decoded.decode_s, started + decoded.decode_s + decoded.hash_s)
+        if decoded.plaintexts:
+            self._status.add_misc_event("AES", finished - decoded.decrypt_s, finished)
+        for segnum, event in self._segment_events.pop(batch, []):
+            if segnum in decoded.bad:
+                event.error(finished)
+            else:
+                event.deliver(finished, geometry.segment_start(segnum), geometry.segment_length(segnum),
+                              decoded.decode_s)
+        self._decoded[batch] = decoded
+        self.feed(r.BatchDecoded(batch, decoded.bad))
+
+    def _deliver(self, action: r.Deliver) -> None:
+        sink = self._sinks.get(action.reader)
+        decoded = self._decoded.get(action.batch)
+        if sink is None or decoded is None:
+            return
+        view = memoryview(decoded.text(sink.readkey))
+        data = view[action.start - decoded.start : action.stop - decoded.start]
+        note = getattr(sink, "on_decrypted", None)
+        if note is not None and sink.readkey is not None:
+            note(decoded.decrypt_s)
+        sink.take(action.start, data)

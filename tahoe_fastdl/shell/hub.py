@@ -1,0 +1,75 @@
+"""What the downloads of one client share: budget, server records, counters.
+
+Owns no Tahoe objects but the servers' ids.  One hub a storage broker, or one
+for the whole process under ``install()``.
+"""
+from __future__ import annotations
+
+import time
+from typing import Protocol
+from weakref import WeakSet
+
+from allmydata.storage_client import HTTPNativeStorageServer
+
+from ..core.servers import Server
+from ..core.window import Budget
+from ..settings import Settings
+
+# Tahoe's HTTP pool keeps 10 connections to a server; each request beyond
+# them opens one more and pays a TLS handshake for it.
+HTTP_READS_A_SERVER = 10
+
+CPU_SAMPLE_S = 0.05  # shorter samples say more about the scheduler than about load
+
+
+class Wakeable(Protocol):
+    """A download that may wait for room or for a slot."""
+
+    def wake(self) -> None:
+        """Something was freed."""
+
+
+class Hub:
+    """Shared state; see the module's docstring."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.budget = Budget(settings.memory)
+        self.servers: dict[int, Server] = {}
+        self.downloads: WeakSet[Wakeable] = WeakSet()
+        self.totals: dict[str, int] = {}
+        self.segment_size_hint = 1024 * 1024
+        self._ids: dict[bytes, int] = {}
+        self._sampled = (time.monotonic(), time.process_time())
+        self._busy = 1.0
+
+    def server_id(self, server: object) -> int:
+        """The number of an ``IServer``, the same as long as its server id is."""
+        key: bytes = server.get_serverid()  # type: ignore[attr-defined]  # IServer is untyped
+        number = self._ids.get(key)
+        if number is None:
+            number = self._ids[key] = len(self._ids)
+        limit = HTTP_READS_A_SERVER if isinstance(server, HTTPNativeStorageServer) else 0
+        if number not in self.servers:
+            self.servers[number] = Server(limit)
+        self.servers[number].max_reads = limit
+        return number
+
+    def cpu_busy(self) -> float:
+        """The part of a core this process used of late, 0 to 1 (threads may make it more)."""
+        wall, cpu = time.monotonic(), time.process_time()
+        passed = wall - self._sampled[0]
+        if passed >= CPU_SAMPLE_S:
+            self._busy = (cpu - self._sampled[1]) / passed
+            self._sampled = (wall, cpu)
+        return self._busy
+
+    def wake_others(self, who: Wakeable) -> None:
+        """*who* freed room or slots: downloads that wait for them look again."""
+        for download in list(self.downloads):
+            if download is not who:
+                download.wake()
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Add to a total that the status page shows."""
+        self.totals[name] = self.totals.get(name, 0) + number

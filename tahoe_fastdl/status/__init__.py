@@ -1,0 +1,1 @@
+"""What people see: counters and the web page."""
