@@ -30,7 +30,7 @@ from .readers import Held, Reader
 from .reads import Kind, Read, ReadBook, Stage
 from .rows import Rows
 from .servers import Server
-from .share import Share
+from .share import Fragment, Share
 from .window import KIB, MIB, Account, Budget, SlowStart
 
 # One worker call: small enough to overlap with receiving, large enough that
@@ -352,9 +352,11 @@ class Download:
 
     # -- reads ----------------------------------------------------------------
 
-    def _send(self, share: Share, kind: Kind, start: int, length: int, mask: int, now: float) -> None:
+    def _send(self, share: Share, kind: Kind, start: int, length: int, mask: int, now: float,
+              data_start: int = -1) -> None:
         assert self._account is not None
         read = self._reads.send(self._account, share, kind, start, length, mask, now)
+        read.data_start = data_start
         share.ledger.on_asked(mask)
         self.counters.reads_sent += 1
         self._out.append(r.SendRead(read.id, share.id, start, length))
@@ -390,16 +392,21 @@ class Download:
         if read.mask == 0:
             self.counters.bytes_wasted += len(data)
             return 0
-        return self._keep_blocks(share, geometry, read.start, read.mask, data)
+        layout = share.layout or expected_layout(geometry)
+        mask = read.mask
+        if read.start == 0 and layout.uri_extension < len(data):
+            mask &= ~self._check_whole(share, Fragment(0, read.stop, data), geometry, mask)
+        return self._keep_blocks(share, geometry, read.start, mask, data, read.data_start)
 
-    def _keep_blocks(self, share: Share, geometry: Geometry, start: int, mask: int, data: bytes) -> int:
+    def _keep_blocks(self, share: Share, geometry: Geometry, start: int, mask: int, data: bytes,
+                     data_start: int) -> int:
         layout = share.layout or expected_layout(geometry)
         base = start - layout.data
         first, stop = geometry.whole_blocks(base, base + len(data))
         got = mask_of(first, stop) & mask
         if mask & ~got:
             share.ledger.on_lost(mask & ~got)
-            if expected_layout(geometry).data == layout.data:  # else it was asked at the wrong place
+            if data_start == layout.data:  # else it was asked at the wrong place
                 share.ledger.on_refused(mask & ~got)
                 self._damaged = True
             self.rows.uncover(mask & ~got)
@@ -629,6 +636,7 @@ class Download:
                 share.ledger.on_wanted(mask)
                 share.ledger.on_asked(mask)
                 read.mask = mask
+                read.data_start = layout.data
             else:
                 self._take_scouted(share, geometry, todo)
         self._scouted.clear()
@@ -641,23 +649,24 @@ class Download:
             if share.retired or not mask:
                 continue
             if fragment.start == 0 and layout.uri_extension < len(fragment.data):
-                mask &= ~self._check_whole(share, geometry, mask)
+                mask &= ~self._check_whole(share, fragment, geometry, mask)
             if mask:
                 self._admit_mask(mask)
                 share.ledger.on_wanted(mask)
                 assert self._account is not None
                 self._account.reserve(len(fragment.data))
-                kept = self._keep_blocks(share, geometry, fragment.start, mask, fragment.data)
+                kept = self._keep_blocks(share, geometry, fragment.start, mask, fragment.data, layout.data)
                 self._release(len(fragment.data) - kept)
 
-    def _check_whole(self, share: Share, geometry: Geometry, mask: int) -> int:
+    def _check_whole(self, share: Share, whole: Fragment, geometry: Geometry, mask: int) -> int:
         """Check a share that is all here; the blocks that cannot be trusted."""
         assert self.metadata.ueb is not None
         layout = share.layout or expected_layout(geometry)
         bad = 0
         told: set[tuple[int, int]] = set()
         segments = [segnum for first, stop in runs_of(mask) for segnum in range(first, stop)]
-        for segnum, reason, start, stop in check_whole(share, layout, geometry, self.metadata.ueb, segments):
+        for segnum, reason, start, stop in check_whole(
+                whole, share.shnum, layout, geometry, self.metadata.ueb, segments):
             bad |= 1 << segnum
             if (start, stop) not in told:
                 told.add((start, stop))
@@ -666,6 +675,7 @@ class Download:
                 self._last_failure = reason
         share.ledger.on_refused(bad)
         if bad:
+            self.rows.uncover(bad)
             share.suspect = True
             self._servers[share.server].lies += 1
         return bad
@@ -925,19 +935,23 @@ class Download:
     def _send_desires(self, now: float) -> None:
         geometry = self.geometry
         assert geometry is not None
+        whole = self._small_share()
         for share in self.shares.values():
             desire = share.ledger.desire()
             if not desire or share.retired:
                 continue
             layout = share.layout or expected_layout(geometry)
             server = self._servers[share.server]
+            if whole and server.has_slot():
+                self._send(share, Kind.BLOCKS, 0, whole, desire, now, layout.data)
+                continue
             for first, stop in cut_reads(desire, geometry.block_size, MAX_READ_BYTES):
                 if not server.has_slot():
                     self.is_blocked = True
                     break
                 start = layout.data + geometry.block_start(first)
                 length = geometry.block_start(stop) - geometry.block_start(first)
-                self._send(share, Kind.BLOCKS, start, length, mask_of(first, stop), now)
+                self._send(share, Kind.BLOCKS, start, length, mask_of(first, stop), now, layout.data)
 
     # -- decoding -------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from ..errors import BadHash, LayoutInvalid
 from .geometry import Geometry, next_power_of_two
 from .layout import HASH_SIZE, Layout, V2_HEADER_SIZE, expected_layout, parse_header
 from .merkle import MerkleTree, share_hash_leaf
-from .share import Share
+from .share import Fragment, Share
 from .ueb import UEB
 
 # Guesses at which of several unprovable blocks are good, for one segment.
@@ -145,13 +145,14 @@ def whole_share_length(geometry: Geometry) -> int:
     return expected_layout(geometry).uri_extension
 
 
-def check_whole(share: Share, layout: Layout, geometry: Geometry, ueb: UEB,
+def check_whole(whole: Fragment, shnum: int, layout: Layout, geometry: Geometry, ueb: UEB,
                 segments: list[int]) -> list[tuple[int, str, int, int]]:
     """Check every hash of a share that is here from end to end, as stock does.
 
     A small share comes in one read, hashes and all, so this costs no bytes.
     The nodes looked at are exactly those stock asks for.
 
+    :param whole: the answer that holds the share.
     :return: ``(segnum, reason, start, stop)`` for each block of *segments*
         that cannot be trusted.
     """
@@ -163,10 +164,10 @@ def check_whole(share: Share, layout: Layout, geometry: Geometry, ueb: UEB,
 
     try:
         chain_length = layout.share_hashes_length()
-        chain = share.peek(layout.share_hashes, chain_length)
+        chain = whole.peek(layout.share_hashes, chain_length)
         if chain is None:
             return condemn("share hashes out of reach", 0, V2_HEADER_SIZE)
-        root = share_hash_leaf(chain, share.shnum, geometry.n, ueb.share_root_hash)
+        root = share_hash_leaf(chain, shnum, geometry.n, ueb.share_root_hash)
     except LayoutInvalid as error:
         return condemn(str(error), 0, V2_HEADER_SIZE)
     except BadHash as error:
@@ -174,7 +175,7 @@ def check_whole(share: Share, layout: Layout, geometry: Geometry, ueb: UEB,
     trees = []
     for what, at, top in (("block hash", layout.block_hashes, root),
                           ("ciphertext hash", layout.crypttext_hash_tree, ueb.crypttext_root_hash)):
-        nodes = share.peek(at, tree_length)
+        nodes = whole.peek(at, tree_length)
         if nodes is None:
             return condemn(f"{what} tree out of reach", 0, V2_HEADER_SIZE)
         tree = IncompleteHashTree(geometry.num_segments)
@@ -191,7 +192,7 @@ def check_whole(share: Share, layout: Layout, geometry: Geometry, ueb: UEB,
                 break
         else:
             start = layout.data + geometry.block_start(segnum)
-            block = share.peek(start, geometry.block_length(segnum)) or b""
+            block = whole.peek(start, geometry.block_length(segnum)) or b""
             if hashutil.block_hash(block) != trees[0][3].get_leaf(segnum):
                 faults.append((segnum, "block hash mismatch", start, start + len(block)))
     return faults

@@ -51,6 +51,7 @@ class Read:
     stalled_at: float
     abandon_at: float
     stage: Stage = Stage.SENT
+    data_start: int = -1  # where the share's blocks were thought to begin
     orphan: bool = False  # nobody waits for it any more: only its server's record does
 
     @property

@@ -23,6 +23,13 @@ class Fragment:
     asked_stop: int
     data: bytes
 
+    def peek(self, start: int, length: int) -> bytes | None:
+        """Share bytes ``[start, start + length)`` if this answer has them all."""
+        skip = start - self.start
+        if skip >= 0 and skip + length <= len(self.data):
+            return self.data[skip : skip + length]
+        return None
+
 
 @define(eq=False)
 class Buffer:
@@ -54,7 +61,6 @@ class Share:
         self.hashes_bad = False  # its ciphertext hash tree did not check out
         self.block_tree: MerkleTree | None = None  # proved by its share hash chain
         self.proof_bad = False  # its own hashes cannot prove its blocks
-        self.checked_whole = False
         self._fragments: list[Fragment] = []
         self._buffers: list[Buffer] = []
 
@@ -77,9 +83,9 @@ class Share:
     def peek(self, start: int, length: int) -> bytes | None:
         """Share bytes ``[start, start + length)`` if one answer has them all."""
         for fragment in self._fragments:
-            skip = start - fragment.start
-            if skip >= 0 and skip + length <= len(fragment.data):
-                return fragment.data[skip : skip + length]
+            data = fragment.peek(start, length)
+            if data is not None:
+                return data
         return None
 
     def was_asked(self, start: int, length: int) -> bool:
