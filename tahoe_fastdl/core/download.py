@@ -841,6 +841,9 @@ class Download:
             return
         if len({s.shnum for s in possible}) >= self.k or self._search_until is not None:
             return
+        if any((s.ledger.wanted | s.ledger.pending) & ~s.late & ~s.ledger.have & 1 << segnum
+               and not s.retired for s in possible):
+            return  # soon we know which error it is
         if not self._search_again(now):
             complete = [s for s in possible if s.ledger.have >> segnum & 1]
             overdue = [s for s in possible if s.late >> segnum & 1]
