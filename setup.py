@@ -64,6 +64,11 @@ setup(
         "twisted",
         "zfec",
         "zope.interface",
+        # Without these a node of Tahoe-LAFS 1.20.0 does not start, and it asks
+        # for neither: it imports ``cgi``, which Python dropped; and the last
+        # Twisted for 3.9 uses ``OpenSSL.crypto.X509Req``, gone in pyOpenSSL 26.3.
+        'legacy-cgi; python_version >= "3.13"',
+        'pyOpenSSL < 26.3; python_version < "3.10"',
     ],
     extras_require={
         "test": TEST_REQUIREMENTS,

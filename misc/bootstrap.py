@@ -216,7 +216,7 @@ def _make_empty() -> None:
 
 def _install_all(wanted: dict[str, object]) -> None:
     extras = ",".join(_names(wanted["extras"]))
-    _say(f"installing tahoe-fastdl, Tahoe-LAFS and what they need{f' [{extras}]' if extras else ''}")
+    _say(f"installing tahoe-fastdl, Tahoe-LAFS and what they need ({extras or 'no extras'})")
     # The builder is kept in the environment, so that a later reinstall needs no
     # network and no second environment.
     _pip("install", "--upgrade", "pip", "setuptools >= 70.1")

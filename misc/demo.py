@@ -21,7 +21,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 # Appended, not put first: the package must come from the environment, where the
 # drop-in is, and not from the checkout.
@@ -79,7 +78,7 @@ class Measured:
     fallbacks: int
 
 
-class WrongBytes(Exception):
+class WrongBytesError(Exception):
     """A download gave other bytes than were uploaded."""
 
 
@@ -98,7 +97,7 @@ def measure(
 ) -> dict[str, Measured]:
     """Download one file with both clients of a transport, turn by turn.
 
-    :raise WrongBytes: what came is not what was uploaded.
+    :raise WrongBytesError: what came is not what was uploaded.
     """
     clients = {kind: grid.clients[f"{kind}-{transport}"] for kind in KINDS}
     fallbacks_before = _fallbacks(clients[FAST])
@@ -137,7 +136,7 @@ def _fallbacks(client: Client) -> int:
 
 def _check(client: Client, found: str, expected: str) -> None:
     if found != expected:
-        raise WrongBytes(f"{client.name} delivered other bytes than were uploaded")
+        raise WrongBytesError(f"{client.name} delivered other bytes than were uploaded")
 
 
 def upload(grid: Grid, sample: Sample, say: Progress) -> tuple[str, str]:
@@ -156,7 +155,7 @@ def upload(grid: Grid, sample: Sample, say: Progress) -> tuple[str, str]:
 def table(results: Sequence[tuple[Sample, str, dict[str, Measured]]]) -> str:
     """The end of the demonstration: a row for each file and transport."""
     lines = [
-        f"{'':34}{'':10}{'tahoe get, s':>15}{'web, s':>15}{'times':>8}{'reads sent':>15}{'fall-':>7}",
+        f"{'':44}{'tahoe get, s':>15}{'web, s':>15}{'times':>8}{'reads sent':>15}{'fall-':>7}",
         f"{'file':34}{'over':10}"
         + f"{STOCK:>8}{FAST:>7}" * 2
         + f"{'faster':>8}{STOCK:>8}{FAST:>7}{'backs':>7}",
@@ -207,7 +206,7 @@ def _stay_up(grid: Grid) -> None:
         print("\nstopping")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
@@ -217,7 +216,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-demo-") as directory:
             return show(Path(directory), options.keep)
-    except (GridError, WrongBytes) as problem:
+    except (GridError, WrongBytesError) as problem:
         print(f"\nThe demonstration failed: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

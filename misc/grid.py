@@ -26,7 +26,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from misc.grid_client import FOOLSCAP, HTTP, Client, ClientOptions
 from misc.node_process import GridError, NodeProcess
@@ -127,8 +127,8 @@ class Grid:
         base_dir: Path,
         servers: int = 6,
         transport: str = BOTH,
-        clients: Optional[Mapping[str, ClientOptions]] = None,
-        say: Optional[Callable[[str], None]] = None,
+        clients: Mapping[str, ClientOptions] | None = None,
+        say: Callable[[str], None] | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.base_dir = Path(base_dir).resolve()
@@ -160,9 +160,9 @@ class Grid:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        problem: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             self.stop()
@@ -228,7 +228,7 @@ class Grid:
         self._wait_for_clients(new)
         return {client.name: client for client in new}
 
-    def wait_connected(self, timeout_s: Optional[float] = None) -> None:
+    def wait_connected(self, timeout_s: float | None = None) -> None:
         """Wait until each client is connected to each server that runs.
 
         :raise GridError: one is not, in that time.
@@ -248,7 +248,7 @@ class Grid:
             client.configure(client.options.as_config())
             client.start()
 
-    def _wait_for_clients(self, clients: list[Client], timeout_s: Optional[float] = None) -> None:
+    def _wait_for_clients(self, clients: list[Client], timeout_s: float | None = None) -> None:
         deadline = time.monotonic() + (timeout_s or self._start_timeout_s)
         for client in clients:
             client.url = client.wait_for("node.url", deadline)
@@ -311,7 +311,7 @@ class Grid:
             signal.signal(number, handler)
 
 
-def _exit_by_signal(number: int, _frame: Optional[FrameType]) -> None:
+def _exit_by_signal(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 

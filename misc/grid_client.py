@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from misc.node_process import Config, GridError, NodeProcess, without_caps
@@ -92,7 +92,7 @@ class Client(NodeProcess):
 
     # ------------------------------------------------------------ files
 
-    def put(self, data: Union[bytes, Path], timeout_s: float = 600.0) -> str:
+    def put(self, data: bytes | Path, timeout_s: float = 600.0) -> str:
         """Upload an immutable file, unlinked; returns its read cap."""
         if isinstance(data, Path):
             with open(data, "rb") as handle:
@@ -107,8 +107,8 @@ class Client(NodeProcess):
     def get(
         self,
         cap: str,
-        start: Optional[int] = None,
-        stop: Optional[int] = None,
+        start: int | None = None,
+        stop: int | None = None,
         timeout_s: float = 600.0,
     ) -> bytes:
         """The bytes ``[start, stop)`` of a file; without them, all of it."""
@@ -118,8 +118,8 @@ class Client(NodeProcess):
     def download(
         self,
         cap: str,
-        start: Optional[int] = None,
-        stop: Optional[int] = None,
+        start: int | None = None,
+        stop: int | None = None,
         timeout_s: float = 600.0,
     ) -> Download:
         """Download as ``get`` does, keep nothing, and time it.
@@ -173,7 +173,7 @@ class Client(NodeProcess):
         states = self.server_states()
         return sum(state.startswith(prefix) for state in states) >= servers
 
-    def download_events(self, storage_index: Optional[str] = None) -> dict[str, Any]:
+    def download_events(self, storage_index: str | None = None) -> dict[str, Any]:
         """Tahoe's own timeline of its newest download, or of a file's newest one.
 
         ``["block"]`` has an entry for each remote read, ``["dyhb"]`` for each
@@ -224,7 +224,7 @@ class Client(NodeProcess):
 
     @contextmanager
     def _open(
-        self, cap: str, start: Optional[int], stop: Optional[int], timeout_s: float
+        self, cap: str, start: int | None, stop: int | None, timeout_s: float
     ) -> Iterator[http.client.HTTPResponse]:
         headers = {}
         if start is not None or stop is not None:
@@ -240,8 +240,8 @@ class Client(NodeProcess):
         method: str,
         path: str,
         timeout_s: float,
-        body: Optional[BinaryIO] = None,
-        headers: Optional[Mapping[str, str]] = None,
+        body: BinaryIO | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """One request on a connection of its own; an error status is raised with its text."""
         place = urlsplit(self.url)

@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 # A cap is a key to the file: it goes into no message, quoted for a URL or not.
 CAP_PATTERN = re.compile(r"URI(?::|%3A)[^\s\"'<>&]*", re.IGNORECASE)
@@ -46,7 +45,7 @@ class NodeProcess:
         self.name = name
         self.directory = directory
         self.log_path = directory / "node.log"
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._log_start_bytes = 0
 
     # ------------------------------------------------------------ its configuration

@@ -4,17 +4,17 @@ A node enables it with ``storage.plugins = tahoe-fastdl`` in ``[client]`` of
 tahoe.cfg.  :func:`install` switches the whole process instead, for tests and
 for programs that embed Tahoe.  Importing this package does nothing.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 __version__ = "0.1.0"
 
 __all__ = ["install", "uninstall", "__version__"]
 
 
-def install(options: Optional[Mapping[str, str]] = None) -> None:
+def install(options: Mapping[str, str] | None = None) -> None:
     """Every immutable download of this process uses tahoe-fastdl.
 
     Nodes that were read from before keep the downloader they have.  May be
@@ -25,6 +25,7 @@ def install(options: Optional[Mapping[str, str]] = None) -> None:
     :raise RuntimeError: this Tahoe-LAFS is not one we know.
     """
     from . import seam, settings
+
     chosen = settings.parse_settings(options or {})
     if not seam.put_chooser():
         raise RuntimeError(f"tahoe-fastdl does not know this Tahoe-LAFS: {seam.unknown_tahoe()}")
@@ -37,4 +38,5 @@ def uninstall() -> None:
     May be called twice, or without :func:`install`.
     """
     from . import seam
+
     seam.switch_everywhere(None)

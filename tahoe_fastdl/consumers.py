@@ -5,6 +5,7 @@ Ours is the stock one and remembers what it was made of, so that our node can
 decrypt in a worker and write to the inner consumer; a stock node never sees a
 difference.
 """
+
 from __future__ import annotations
 
 from typing import Any

@@ -3,6 +3,7 @@
 ``node.py`` turns those that reach a reader into the classes that the stock
 downloader raises, so that nothing above the downloader sees a new one.
 """
+
 from __future__ import annotations
 
 
@@ -11,6 +12,7 @@ class FastDLError(Exception):
 
 
 # -- the caller ---------------------------------------------------------------
+
 
 class CallerError(FastDLError):
     """Asked for something that cannot be.  Only that request fails."""
@@ -26,6 +28,7 @@ class BadOption(CallerError):
 
 # -- one server ---------------------------------------------------------------
 
+
 class ServerError(FastDLError):
     """A server broke the protocol.  Its share is retired, other shares go on."""
 
@@ -35,6 +38,7 @@ class WrongAnswer(ServerError):
 
 
 # -- one share ----------------------------------------------------------------
+
 
 class ShareError(FastDLError):
     """Bytes of one share are no good.  Its server is told, other shares go on."""
@@ -49,6 +53,7 @@ class BadHash(ShareError):
 
 
 # -- the file -----------------------------------------------------------------
+
 
 class FileError(FastDLError):
     """The file cannot be had.  Reads that need the part fail, later ones may work."""
@@ -75,6 +80,7 @@ class FileTooLarge(FileError):
 
 
 # -- ourselves ----------------------------------------------------------------
+
 
 class InternalError(FastDLError):
     """A law of our own was broken.  The read goes on with the stock downloader."""

@@ -4,11 +4,12 @@ Speaks Tahoe's interface (read, get_segment, get_segsize, stop), raises
 Tahoe's errors, and hands a read to the stock downloader, from the byte that
 was reached, when our own code breaks.
 """
+
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 from allmydata.immutable.downloader.common import BadCiphertextHashError, BadSegmentNumberError
 from allmydata.immutable.downloader.node import Cancel, IDownloadStatusHandlingConsumer
@@ -27,7 +28,7 @@ from .shell.driver import Driver
 from .shell.hub import Hub
 
 
-def as_tahoe_error(error: BaseException, si_prefix: str) -> Exception:
+def as_tahoe_error(error: BaseException | None, si_prefix: str) -> Exception:
     """The error stock would raise for one of ours."""
     if isinstance(error, errors.NoShares):
         return NoSharesError(str(error))  # type: ignore[no-any-return]
@@ -40,7 +41,8 @@ def as_tahoe_error(error: BaseException, si_prefix: str) -> Exception:
     if isinstance(error, errors.MalformedUEB):
         # to stock every share that holds it is a bad one
         return NoSharesError(  # type: ignore[no-any-return]
-            f"no shares are usable. Last failure: malformed URI extension block: {error}")
+            f"no shares are usable. Last failure: malformed URI extension block: {error}"
+        )
     assert isinstance(error, Exception)
     return error
 
@@ -66,7 +68,7 @@ class _ReadDelivery(Delivery):
 class _SegmentSink:
     """Collects one whole segment, as ciphertext."""
 
-    readkey: Optional[bytes] = None
+    readkey: bytes | None = None
 
     def __init__(self, on_done: Callable[[Any], None]) -> None:
         self._on_done = on_done
@@ -104,20 +106,30 @@ class _Relay:
 class FastDownloadNode:
     """A ``DownloadNode`` made by the seam for a client that enabled us."""
 
-    def __init__(self, verifycap: Any, storage_broker: Any, secret_holder: Any, terminator: Any,
-                 history: Any, download_status: Any, hub: Hub, stock: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        verifycap: Any,
+        storage_broker: Any,
+        secret_holder: Any,
+        terminator: Any,
+        history: Any,
+        download_status: Any,
+        hub: Hub,
+        stock: Callable[..., Any],
+    ) -> None:
         """:param stock: Tahoe's own DownloadNode class, for fallbacks."""
         self._verifycap = verifycap
         self._history = history
         self._download_status = download_status
         self._hub = hub
         self._make_stock = lambda: stock(
-            verifycap, storage_broker, secret_holder, terminator, history, download_status)
+            verifycap, storage_broker, secret_holder, terminator, history, download_status
+        )
         self._stock: Any = None
         self._si_prefix = base32.b2a(verifycap.storage_index[:8])[:12].decode("ascii")
         self._deliveries: dict[int, _ReadDelivery] = {}
         self._pending: dict[int, Callable[[], None]] = {}  # other requests, to be asked of stock
-        self._driver: Optional[Driver] = None
+        self._driver: Driver | None = None
         self._storage_broker = storage_broker
         self._running = True
         if terminator:
@@ -141,13 +153,18 @@ class FastDownloadNode:
 
     def _ensure_driver(self) -> Driver:
         if self._driver is None:
-            self._driver = Driver(self._verifycap, self._storage_broker, self._hub,
-                                  self._download_status, self._fall_back)
+            self._driver = Driver(
+                self._verifycap,
+                self._storage_broker,
+                self._hub,
+                self._download_status,
+                self._fall_back,
+            )
         return self._driver
 
     # -- read -----------------------------------------------------------------
 
-    def read(self, consumer: Any, offset: int = 0, size: Optional[int] = None) -> defer.Deferred[Any]:
+    def read(self, consumer: Any, offset: int = 0, size: int | None = None) -> defer.Deferred[Any]:
         """Feed *consumer* with ``[offset, offset + size)`` bytes of the file.
 
         Overruns are clipped; nothing left is success without a producer.
@@ -176,8 +193,16 @@ class FastDownloadNode:
             inner, readkey = consumer.fastdl_inner, consumer.fastdl_readkey
         driver = self._ensure_driver()
         reader = driver.new_reader()
-        delivery = _ReadDelivery(reader, inner, readkey, offset, offset + size,
-                                 self._on_delivered, self._on_left, time.time)
+        delivery = _ReadDelivery(
+            reader,
+            inner,
+            readkey,
+            offset,
+            offset + size,
+            self._on_delivered,
+            self._on_left,
+            time.time,
+        )
         delivery.read_event = read_event
         delivery.counted = offset
         self._deliveries[reader] = delivery
@@ -234,7 +259,9 @@ class FastDownloadNode:
                 cancel.active = False
                 driver.leave(reader)
                 if isinstance(result, Failure):
-                    result = Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
+                    result = Failure(
+                        as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb
+                    )
                 d.callback(result)
 
         def ask_stock() -> None:
@@ -286,8 +313,13 @@ class FastDownloadNode:
         target: Any = delivery.consumer
         if delivery.readkey is not None:
             target = DecryptingConsumer(target, delivery.readkey, position)
-        log.msg(format="fastdl: %(node)s goes on with stock at byte %(position)d", node=repr(self),
-                position=position, level=log.UNUSUAL, facility="tahoe.fastdl")
+        log.msg(
+            format="fastdl: %(node)s goes on with stock at byte %(position)d",
+            node=repr(self),
+            position=position,
+            level=log.UNUSUAL,
+            facility="tahoe.fastdl",
+        )
         d = self._stock.read(_Relay(delivery, position, target), position, stop - position)
         d.addCallbacks(lambda _: delivery.hand_back(None), delivery.hand_back)
         d.addErrback(log.err, "fastdl: error at the end of a fallback", level=log.WEIRD)

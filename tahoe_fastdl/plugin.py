@@ -5,6 +5,7 @@ storage plugins when the client is built and mounts their web resource.  We
 are one that serves no storage: a server that announces one of our name is
 treated as if nobody had enabled us.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -28,9 +29,12 @@ class FastDownloadPlugin:
 
         :raise ValueError: in the Deferred; tahoe.cfg names us in ``[storage] plugins``.
         """
-        return defer.fail(ValueError(
-            f"{PLUGIN_NAME} speeds up downloads and stores nothing: name it in [client] storage.plugins,"
-            " not in [storage] plugins"))
+        return defer.fail(
+            ValueError(
+                f"{PLUGIN_NAME} speeds up downloads and stores nothing: name it in"
+                " [client] storage.plugins, not in [storage] plugins"
+            )
+        )
 
     def get_storage_client(self, configuration: Any, announcement: Any, get_rref: Any) -> Any:
         """A server announces storage under our name: there is no such thing.
@@ -43,4 +47,5 @@ class FastDownloadPlugin:
     def get_client_resource(self, configuration: Any) -> Any:
         """The page at /storage-plugins/tahoe-fastdl/, made at its first request."""
         from .status.page import StatusPage
+
         return StatusPage(configuration)

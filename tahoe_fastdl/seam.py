@@ -7,10 +7,12 @@ remembers its arguments, under the second.  The chooser looks at the storage
 broker it is given: a client whose tahoe.cfg names us gets our node, any other
 the stock object itself.  Nothing is put in place in a Tahoe we do not know.
 """
+
 from __future__ import annotations
 
 import inspect
-from typing import Any, Optional
+from configparser import NoSectionError
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import allmydata
@@ -24,12 +26,24 @@ from .shell.hub import Hub
 
 SUPPORTED_RELEASES = ("1.20.",)
 
-_NODE_ARGUMENTS = ("self", "verifycap", "storage_broker", "secret_holder", "terminator", "history",
-                   "download_status")
+_NODE_ARGUMENTS = (
+    "self",
+    "verifycap",
+    "storage_broker",
+    "secret_holder",
+    "terminator",
+    "history",
+    "download_status",
+)
 _NODE_METHODS = ("read", "get_segment", "get_segsize", "stop")
 _CONSUMER_ARGUMENTS = ("self", "consumer", "readkey", "offset")
-_CONSUMER_METHODS = ("registerProducer", "unregisterProducer", "write", "set_download_status_read_event",
-                     "set_download_status")
+_CONSUMER_METHODS = (
+    "registerProducer",
+    "unregisterProducer",
+    "write",
+    "set_download_status_read_event",
+    "set_download_status",
+)
 
 _log = Logger(namespace="tahoe_fastdl")
 
@@ -41,14 +55,14 @@ class _Seam:
         self.stock_node: Any = None  # None: the chooser is not in place
         self.stock_consumer: Any = None
         self.refused = False  # this Tahoe was looked at and is not known
-        self.everywhere: Optional[Settings] = None  # install() is in force
-        self.hubs: WeakKeyDictionary[Any, Optional[Hub]] = WeakKeyDictionary()
+        self.everywhere: Settings | None = None  # install() is in force
+        self.hubs: WeakKeyDictionary[Any, Hub | None] = WeakKeyDictionary()
 
 
 _seam = _Seam()
 
 
-def unknown_tahoe() -> Optional[str]:
+def unknown_tahoe() -> str | None:
     """Why this Tahoe is not one we know, or None."""
     version = str(allmydata.__version__)
     if not version.startswith(SUPPORTED_RELEASES):
@@ -70,7 +84,7 @@ def unknown_tahoe() -> Optional[str]:
     return None
 
 
-def unknown_tahoe_of_process() -> Optional[str]:
+def unknown_tahoe_of_process() -> str | None:
     """Why the chooser is not in place in this process, or None: it is."""
     return None if _seam.stock_node is not None else unknown_tahoe() or "not installed"
 
@@ -84,9 +98,14 @@ def put_chooser() -> bool:
     why = unknown_tahoe()
     if why is not None:
         _seam.refused = True
-        _log.warn("tahoe-fastdl does not know this Tahoe-LAFS ({why}); downloads use the stock downloader", why=why)
+        _log.warn(
+            "tahoe-fastdl does not know this Tahoe-LAFS ({why});"
+            " downloads use the stock downloader",
+            why=why,
+        )
         return False
     from .consumers import DecryptingConsumer
+
     _seam.stock_node = filenode.DownloadNode
     _seam.stock_consumer = filenode.DecryptingConsumer
     filenode.DownloadNode = choose_node
@@ -103,7 +122,7 @@ def take_chooser_away() -> None:
     _seam.refused = False
 
 
-def switch_everywhere(settings: Optional[Settings]) -> None:
+def switch_everywhere(settings: Settings | None) -> None:
     """Fast downloads for every client of this process, or (None) only for those
     whose tahoe.cfg names us."""
     _seam.everywhere = settings
@@ -115,7 +134,7 @@ def is_everywhere() -> bool:
     return _seam.everywhere is not None
 
 
-def hub_for(storage_broker: Any) -> Optional[Hub]:
+def hub_for(storage_broker: Any) -> Hub | None:
     """The hub of the client with this broker, or None: that client is on stock."""
     if storage_broker is None:
         return None
@@ -126,7 +145,7 @@ def hub_for(storage_broker: Any) -> Optional[Hub]:
     return hub
 
 
-def _make_hub(storage_broker: Any) -> Optional[Hub]:
+def _make_hub(storage_broker: Any) -> Hub | None:
     if _seam.everywhere is not None:
         return Hub(_seam.everywhere)
     config = getattr(storage_broker, "storage_client_config", None)
@@ -140,7 +159,7 @@ def _make_hub(storage_broker: Any) -> Optional[Hub]:
         return None
 
 
-def hub_of_config(node_config: Any) -> Optional[Hub]:
+def hub_of_config(node_config: Any) -> Hub | None:
     """The hub of the client with this tahoe.cfg, or None before its first download."""
     for broker, hub in list(_seam.hubs.items()):
         if getattr(broker, "node_config", None) is node_config:
@@ -148,12 +167,13 @@ def hub_of_config(node_config: Any) -> Optional[Hub]:
     return None
 
 
-def check_options(node_config: Any) -> Optional[str]:
+def check_options(node_config: Any) -> str | None:
     """What is wrong with the options in this tahoe.cfg, or None."""
     from .settings import SECTION
+
     try:
         options = dict(node_config.items(SECTION))
-    except Exception:  # ConfigParser's NoSectionError, or Tahoe's own: no options
+    except NoSectionError:
         options = {}
     try:
         parse_settings(options)
@@ -162,13 +182,21 @@ def check_options(node_config: Any) -> Optional[str]:
     return None
 
 
-def choose_node(verifycap: Any, storage_broker: Any, secret_holder: Any, terminator: Any,
-                history: Any, download_status: Any) -> Any:
+def choose_node(
+    verifycap: Any,
+    storage_broker: Any,
+    secret_holder: Any,
+    terminator: Any,
+    history: Any,
+    download_status: Any,
+) -> Any:
     """Stands where ``DownloadNode`` stood: our node or the stock one."""
     stock = _seam.stock_node or stock_module.DownloadNode
     hub = hub_for(storage_broker)
     if hub is None:
         return stock(verifycap, storage_broker, secret_holder, terminator, history, download_status)
     from .node import FastDownloadNode
-    return FastDownloadNode(verifycap, storage_broker, secret_holder, terminator, history,
-                            download_status, hub, stock)
+
+    return FastDownloadNode(
+        verifycap, storage_broker, secret_holder, terminator, history, download_status, hub, stock
+    )

@@ -2,6 +2,7 @@
 
 Pure.  docs/configuration.rst lists the same table; a test compares.
 """
+
 from __future__ import annotations
 
 import re
@@ -15,8 +16,19 @@ from .errors import BadOption
 PLUGIN_NAME = "tahoe-fastdl"
 SECTION = f"storageclient.plugins.{PLUGIN_NAME}"
 
-_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9,
-          "k": 2**10, "m": 2**20, "g": 2**30, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
 _DURATIONS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
 
 MIN_MEMORY = 4 * 2**20
@@ -55,7 +67,11 @@ def _verify(value: str) -> str:
 def _patience(value: str) -> float:
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", value)
     unit = _DURATIONS.get(match.group(2).lower()) if match else None
-    if match is None or unit is None or not MIN_PATIENCE_S <= float(match.group(1)) * unit <= MAX_PATIENCE_S:
+    if (
+        match is None
+        or unit is None
+        or not MIN_PATIENCE_S <= float(match.group(1)) * unit <= MAX_PATIENCE_S
+    ):
         raise _refuse("patience", value, "a time from 1 s to 3600 s, such as 120 s")
     return float(match.group(1)) * unit
 

@@ -1,0 +1,1 @@
+"""The tests; ``python3 test/run.py`` runs them all."""

@@ -8,6 +8,7 @@ UEB), block hash tree (proved by the chain), block.
 Source: Tahoe-LAFS docs/specifications/file-encoding.rst; the chain of trust
 is the one of the stock ``downloader.share``.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from attrs import define, field
 
 from ..errors import BadHash, LayoutInvalid
 from .geometry import Geometry, next_power_of_two
-from .layout import HASH_SIZE, Layout, V2_HEADER_SIZE, expected_layout, parse_header
+from .layout import HASH_SIZE, V2_HEADER_SIZE, Layout, expected_layout, parse_header
 from .merkle import MerkleTree, share_hash_leaf
 from .share import Fragment, Share
 from .ueb import UEB
@@ -69,8 +70,11 @@ def _range_of(share: Share, start: int, length: int) -> bytes | Evidence:
     if data is not None:
         return data
     if share.was_asked(start, length):
-        return Evidence(Verdict.UNPROVABLE, reason="share ends before its hashes",
-                        culprit=(start, start + length))
+        return Evidence(
+            Verdict.UNPROVABLE,
+            reason="share ends before its hashes",
+            culprit=(start, start + length),
+        )
     return Evidence(needs=((start, start + length),))
 
 
@@ -129,7 +133,9 @@ class Inquest:
         """
         if self.guesses is None:
             good = {by_share[share]: share for share in sorted(self.good) if share in by_share}
-            others = [s for s in sorted(self.unprovable) if s in by_share and by_share[s] not in good]
+            others = [
+                s for s in sorted(self.unprovable) if s in by_share and by_share[s] not in good
+            ]
             base = tuple(good.values())[:k]
             found = (
                 base + extra
@@ -145,8 +151,9 @@ def whole_share_length(geometry: Geometry) -> int:
     return expected_layout(geometry).uri_extension
 
 
-def check_whole(whole: Fragment, shnum: int, layout: Layout, geometry: Geometry, ueb: UEB,
-                segments: list[int]) -> list[tuple[int, str, int, int]]:
+def check_whole(
+    whole: Fragment, shnum: int, layout: Layout, geometry: Geometry, ueb: UEB, segments: list[int]
+) -> list[tuple[int, str, int, int]]:
     """Check every hash of a share that is here from end to end, as stock does.
 
     A small share comes in one read, hashes and all, so this costs no bytes.
@@ -173,8 +180,10 @@ def check_whole(whole: Fragment, shnum: int, layout: Layout, geometry: Geometry,
     except BadHash as error:
         return condemn(f"BadHashError: {error}", layout.share_hashes, chain_length)
     trees = []
-    for what, at, top in (("block hash", layout.block_hashes, root),
-                          ("ciphertext hash", layout.crypttext_hash_tree, ueb.crypttext_root_hash)):
+    for what, at, top in (
+        ("block hash", layout.block_hashes, root),
+        ("ciphertext hash", layout.crypttext_hash_tree, ueb.crypttext_root_hash),
+    ):
         nodes = whole.peek(at, tree_length)
         if nodes is None:
             return condemn(f"{what} tree out of reach", 0, V2_HEADER_SIZE)

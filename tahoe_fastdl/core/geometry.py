@@ -4,6 +4,7 @@ Pure and frozen.  All lengths and positions are bytes; segment numbers count
 from 0.  Source: Tahoe-LAFS docs/specifications/file-encoding.rst, and the
 sizes that ``allmydata.immutable.encode`` and ``downloader.node`` compute.
 """
+
 from __future__ import annotations
 
 from attrs import frozen

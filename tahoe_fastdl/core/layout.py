@@ -5,6 +5,7 @@ hash chain, URI extension block (UEB) with its length before it.
 Source: Tahoe-LAFS docs/specifications/file-encoding.rst and
 ``allmydata.immutable.layout`` (WriteBucketProxy, WriteBucketProxy_v2).
 """
+
 from __future__ import annotations
 
 import struct

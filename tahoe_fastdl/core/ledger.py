@@ -11,13 +11,23 @@ Pure.  Bit *m* of every mask is the share's block *m*.  Laws, recounted by
 This is the bitmap that replaces the Spans arithmetic of the stock
 ``downloader.share`` (tickets #1170, #1264, #1268).
 """
+
 from __future__ import annotations
 
 
 class Ledger:
     """The desire/satisfaction bitmaps of one share."""
 
-    __slots__ = ("wanted", "pending", "have", "bad", "changes", "recomputations", "_desire", "_desire_at")
+    __slots__ = (
+        "wanted",
+        "pending",
+        "have",
+        "bad",
+        "changes",
+        "recomputations",
+        "_desire",
+        "_desire_at",
+    )
 
     def __init__(self) -> None:
         self.wanted = 0

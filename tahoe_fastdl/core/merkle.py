@@ -11,13 +11,13 @@ never asked for, and a seek into a file of 2**20 segments costs two pages of
 Source: Tahoe-LAFS docs/specifications/file-encoding.rst and
 ``allmydata.hashtree``; why pages: docs/architecture.md.
 """
+
 from __future__ import annotations
 
 import hashlib
 import struct
 from collections import OrderedDict
 
-from attrs import frozen
 from allmydata.hashtree import (
     BadHashError,
     IncompleteHashTree,
@@ -25,6 +25,7 @@ from allmydata.hashtree import (
     empty_leaf_hash,
 )
 from allmydata.util.netstring import netstring
+from attrs import frozen
 
 from ..errors import BadHash
 from .geometry import next_power_of_two
@@ -117,7 +118,7 @@ class MerkleTree:
         :param data: exactly ``page_range(page)[1]`` bytes.
         :raise BadHash: wrong length, or these are not the nodes of that row.
         """
-        start, length = self.page_range(page)
+        _start, length = self.page_range(page)
         if len(data) != length:
             raise BadHash(f"{len(data)} bytes of hashes where {length} belong")
         nodes = [data[i : i + HASH_SIZE] for i in range(0, length, HASH_SIZE)]

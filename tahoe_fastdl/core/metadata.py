@@ -5,6 +5,7 @@ the segment sizes that Tahoe wrote by default; one read near the end of one
 share brings it and the hash leaves for each guess.  A share that fails is
 replaced by another; a late one is doubled.  Ticket #1544.
 """
+
 from __future__ import annotations
 
 from attrs import define, field, frozen
@@ -139,17 +140,23 @@ class Metadata:
         found = self._try_ueb_at(share, share.layout)
         if found is None:
             at = share.layout.uri_extension
-            self._give_up_ueb(share, at, at + UEB_READ_SIZE, "URI extension block does not match the cap")
+            self._give_up_ueb(
+                share, at, at + UEB_READ_SIZE, "URI extension block does not match the cap"
+            )
             return []
         return found
 
-    def _guessed_pages(self, geometry: Geometry, layout: Layout, first_byte: int) -> list[tuple[int, int]]:
+    def _guessed_pages(
+        self, geometry: Geometry, layout: Layout, first_byte: int
+    ) -> list[tuple[int, int]]:
         tree = MerkleTree(geometry.num_segments, b"")
         segnum = min(first_byte // geometry.segment_size, geometry.num_segments - 1)
         ranges = []
         for page in tree.pages_to(segnum):
             start, length = tree.page_range(page)
-            ranges.append((layout.crypttext_hash_tree + start, layout.crypttext_hash_tree + start + length))
+            ranges.append(
+                (layout.crypttext_hash_tree + start, layout.crypttext_hash_tree + start + length)
+            )
         return ranges
 
     def _give_up_ueb(self, share: Share, start: int, stop: int, reason: str) -> None:

@@ -3,6 +3,7 @@
 Pure.  Functions only: what they weigh comes in as arguments.  docs/architecture.md
 says how the figures were chosen.
 """
+
 from __future__ import annotations
 
 import heapq
@@ -42,8 +43,16 @@ def runs_of(mask: int) -> Iterator[tuple[int, int]]:
         position += length
 
 
-def choose_shares(shares: Iterable[Share], servers: Mapping[int, Server], mask: int,
-                  taken: set[int], count: int, length: int, k: int, cpu_busy: float) -> list[Share]:
+def choose_shares(
+    shares: Iterable[Share],
+    servers: Mapping[int, Server],
+    mask: int,
+    taken: set[int],
+    count: int,
+    length: int,
+    k: int,
+    cpu_busy: float,
+) -> list[Share]:
     """The *count* cheapest shares for the blocks in *mask*, *length* bytes each.
 
     Cost is when the server would be done, with what this choice adds to its
@@ -93,10 +102,10 @@ def choose_shares(shares: Iterable[Share], servers: Mapping[int, Server], mask: 
 def stripe_length(block_size: int, segment_size: int, span_bytes: int, limit_bytes: int) -> int:
     """How many segments one round of reads carries, >= 1.
 
-    As many as make a span of *span_bytes*, while three stripes with their
-    decoded bytes still fit into *limit_bytes*.
+    As many as make a span of *span_bytes*, while three stripes still fit into
+    *limit_bytes*.
     """
-    return max(1, min(span_bytes // block_size, limit_bytes // (6 * segment_size)))
+    return max(1, min(span_bytes // block_size, limit_bytes // (3 * segment_size)))
 
 
 def cut_reads(desire: int, block_size: int, max_bytes: int) -> Iterator[tuple[int, int]]:

@@ -3,9 +3,8 @@
 Pure.  A reader's ``todo`` has a bit for each segment it still needs; it goes
 when the segment is decoded, and ``position`` moves when the consumer took it.
 """
-from __future__ import annotations
 
-from typing import Optional
+from __future__ import annotations
 
 from attrs import define, field
 
@@ -17,11 +16,17 @@ class Reader:
     """One reader.  ``start`` and ``stop`` are file bytes, None until they are known."""
 
     id: int
-    start: Optional[int] = None
-    stop: Optional[int] = None
-    segnum: Optional[int] = None  # a reader of one whole segment
+    start: int | None = None
+    stop: int | None = None
+    segnum: int | None = None  # a reader of one whole segment
     position: int = 0
     todo: int = 0
+    failed: bool = False  # its failure is told; it goes at the end of the turn
+
+    @property
+    def wants_bytes(self) -> bool:
+        """False for a reader that only asks for the segment size."""
+        return self.start is not None or self.segnum is not None
 
     def resolve(self, geometry: Geometry) -> None:
         """The geometry is known: fill in range and ``todo``."""

@@ -3,6 +3,7 @@
 Pure.  Laws: a read is reserved in the account when it is sent and released
 exactly once; each read is late, stalled, abandoned at most once, in that order.
 """
+
 from __future__ import annotations
 
 import heapq
@@ -61,8 +62,11 @@ class Read:
 
     def deadline(self) -> float:
         """When the next stage begins."""
-        return {Stage.SENT: self.late_at, Stage.LATE: self.stalled_at,
-                Stage.STALLED: self.abandon_at}[self.stage]
+        return {
+            Stage.SENT: self.late_at,
+            Stage.LATE: self.stalled_at,
+            Stage.STALLED: self.abandon_at,
+        }[self.stage]
 
 
 class ReadBook:
@@ -81,16 +85,34 @@ class ReadBook:
     def __iter__(self) -> Iterator[Read]:
         return iter(list(self._reads.values()))
 
-    def send(self, account: Account, share: Share, kind: Kind, start: int, length: int,
-             mask: int, now: float) -> Read:
+    def send(
+        self,
+        account: Account,
+        share: Share,
+        kind: Kind,
+        start: int,
+        length: int,
+        mask: int,
+        now: float,
+    ) -> Read:
         """Enter a read and reserve its bytes."""
         server = self._servers[share.server]
         patience = max(self._patience_s, 20 * server.expected_s(length))
         late_at, stalled_at = server.on_sent(length, now)
         account.reserve(length)
         self._next_id += 1
-        read = Read(self._next_id, share, kind, start, length, mask, now, late_at,
-                    stalled_at, max(now + patience, stalled_at))
+        read = Read(
+            self._next_id,
+            share,
+            kind,
+            start,
+            length,
+            mask,
+            now,
+            late_at,
+            stalled_at,
+            max(now + patience, stalled_at),
+        )
         self._reads[read.id] = read
         heapq.heappush(self._deadlines, (read.deadline(), read.id))
         return read
@@ -104,8 +126,10 @@ class ReadBook:
 
     def is_asked(self, share: Share, start: int, stop: int) -> bool:
         """Whether a read under way will bring ``[start, stop)`` of *share*."""
-        return any(r.share is share and r.start <= start and stop <= r.stop and not r.orphan
-                   for r in self._reads.values())
+        return any(
+            r.share is share and r.start <= start and stop <= r.stop and not r.orphan
+            for r in self._reads.values()
+        )
 
     def next_deadline(self) -> float | None:
         """When the next read changes its stage."""

@@ -7,6 +7,7 @@ Pure.  Bit *m* of every mask is segment *m*.  Laws, recounted by
 * ``ready`` and ``decoding`` are disjoint;
 * a segment under inquest is never ``ready``: its blocks are proved one by one.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -4,6 +4,7 @@ Pure.  Shared by all downloads of a client.  Times are monotonic seconds,
 rates bytes a second.  A server answers one connection's reads in order, so
 a read's service time runs from the answer before it.
 """
+
 from __future__ import annotations
 
 # Before anything is measured: a home line's ping, a slow disk's rate.
@@ -78,7 +79,9 @@ class Server:
             if alone and self.latency_s is not None:
                 service = max(service - self.latency_s, service / 4)
             sample = length / service
-            self.rate = sample if self.rate is None else self.rate + SMOOTHING * (sample - self.rate)
+            self.rate = (
+                sample if self.rate is None else self.rate + SMOOTHING * (sample - self.rate)
+            )
         elif alone:
             self.on_latency(now - sent)
 

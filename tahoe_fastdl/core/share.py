@@ -5,6 +5,7 @@ decoded, and the other bytes (header, hashes, UEB) that arrived with them or
 for themselves.  It decides nothing: ``plan`` chooses what to ask, ``metadata``
 and ``forensics`` read what they need through :meth:`Share.peek`.
 """
+
 from __future__ import annotations
 
 from attrs import define, frozen
@@ -64,6 +65,14 @@ class Share:
         self._fragments: list[Fragment] = []
         self._buffers: list[Buffer] = []
 
+    def rest(self) -> None:
+        """Nobody reads any more: keep what is known, forget what was held."""
+        self.ledger.on_unwanted(self.ledger.wanted | self.ledger.have)
+        self.ledger.on_lost(self.ledger.pending)
+        self.late = 0
+        self._buffers.clear()
+        self._fragments.clear()
+
     # -- bytes that are not blocks --------------------------------------------
 
     def keep_fragment(self, start: int, asked_stop: int, data: bytes) -> None:
@@ -101,12 +110,23 @@ class Share:
         """Blocks this share gives or is counted on to give."""
         return (self.ledger.wanted | self.ledger.have) & ~self.ledger.bad & ~self.late
 
+    def expected(self) -> int:
+        """Blocks that are not here and that this share was or will be asked for."""
+        return (self.ledger.wanted | self.ledger.pending) & ~(self.ledger.have | self.ledger.bad)
+
     def potential(self) -> int:
         """Blocks that may still come from what was asked, late ones included."""
         return (self.ledger.wanted | self.ledger.have | self.ledger.pending) & ~self.ledger.bad
 
-    def keep_blocks(self, geometry: Geometry, first: int, stop: int, data: memoryview,
-                    live: int, reserved_bytes: int) -> None:
+    def keep_blocks(
+        self,
+        geometry: Geometry,
+        first: int,
+        stop: int,
+        data: memoryview,
+        live: int,
+        reserved_bytes: int,
+    ) -> None:
         """Keep the blocks ``[first, stop)``; *data* begins with block *first*."""
         length = geometry.block_start(stop) - geometry.block_start(first)
         self._buffers.append(Buffer(first, stop, data[:length], live, reserved_bytes))

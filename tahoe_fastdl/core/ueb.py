@@ -5,10 +5,11 @@ docs/specifications/file-encoding.rst and ``allmydata.uri.unpack_extension``.
 Only the fields the download needs are read; the rest is redundant with the
 cap and is ignored, as stock does, so UEBs of old and new clients both work.
 """
+
 from __future__ import annotations
 
-from attrs import frozen
 from allmydata.util import hashutil
+from attrs import frozen
 
 from ..errors import BadHash, MalformedUEB
 from .layout import HASH_SIZE

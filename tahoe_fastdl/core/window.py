@@ -6,6 +6,7 @@ first and released exactly once; accounts together stay within the budget
 unless one of them holds nothing else (a file whose single segment is larger
 than the budget still has to come through).
 """
+
 from __future__ import annotations
 
 KIB = 1024
@@ -33,13 +34,13 @@ class Budget:
         self._accounts.discard(account)
 
     def fair_bytes(self) -> int:
-        """What one account may hold.
+        """What one account may ask for.
 
-        Three parts for each account and one kept free, so that a newcomer
-        finds room at once even when everybody else is paused: alone 3/4.
+        Two thirds are shared out, so that a newcomer finds room at once even
+        when everybody else is paused, and decoding, for which nobody waits,
+        finds room for its output before the blocks it used are free.
         """
-        parts = 3 * max(1, len(self._accounts)) + 1
-        return self.total_bytes * 3 // parts
+        return 2 * self.total_bytes // (3 * max(1, len(self._accounts)))
 
 
 class Account:
@@ -77,18 +78,3 @@ class Account:
         assert 0 <= length <= self.used_bytes, (length, self.used_bytes)
         self.used_bytes -= length
         self._budget.used_bytes -= length
-
-
-class SlowStart:
-    """How many bytes of file may be on their way at once.
-
-    Starts at what the first span brings and doubles with every stripe that
-    arrives, so the first byte does not wait behind bytes nobody needs yet.
-    """
-
-    def __init__(self, first_bytes: int) -> None:
-        self.depth_bytes = max(1, first_bytes)
-
-    def on_arrived(self, length: int) -> None:
-        """*length* bytes of file were decoded: reach that much deeper, twice."""
-        self.depth_bytes += 2 * length

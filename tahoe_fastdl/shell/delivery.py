@@ -3,17 +3,17 @@
 Pieces arrive in any order and leave in order.  The consumer may pause, resume
 or stop at any moment, also from inside ``write()`` or ``registerProducer()``.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
+from allmydata.interfaces import DownloadStopped
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
-
-from allmydata.interfaces import DownloadStopped
 
 # The web transport sends 128 KiB a system call and asks us to pause at 64 KiB;
 # larger pieces cost it nothing, since it sends from a view of them.
@@ -27,9 +27,17 @@ class Delivery:
     ``done`` fires with None when all is written, or with the failure.
     """
 
-    def __init__(self, reader: int, consumer: Any, readkey: Optional[bytes], start: int, stop: int,
-                 on_delivered: Callable[[int, int], None], on_left: Callable[[int], None],
-                 clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        reader: int,
+        consumer: Any,
+        readkey: bytes | None,
+        start: int,
+        stop: int,
+        on_delivered: Callable[[int, int], None],
+        on_left: Callable[[int], None],
+        clock: Callable[[], float],
+    ) -> None:
         self.reader = reader
         self.readkey = readkey
         self.consumer = consumer
@@ -41,7 +49,7 @@ class Delivery:
         self._on_left = on_left
         self._clock = clock
         self._pieces: dict[int, memoryview] = {}
-        self._paused_since: Optional[float] = None
+        self._paused_since: float | None = None
         self._writing = False
         self._over = False
         self._successor: Any = None  # the stock producer after a fallback
@@ -74,7 +82,7 @@ class Delivery:
                     break
                 data = piece if len(piece) <= MAX_WRITE else piece[:MAX_WRITE]
                 if len(data) < len(piece):
-                    self._pieces[self.position + len(data)] = piece[len(data):]
+                    self._pieces[self.position + len(data)] = piece[len(data) :]
                 self.position += len(data)
                 self.consumer.write(data.obj if _is_whole(data) else bytes(data))
         finally:
@@ -96,12 +104,12 @@ class Delivery:
         self._over = True
         self._pieces.clear()
 
-    def _finish(self, result: Optional[Failure]) -> None:
+    def _finish(self, result: Failure | None) -> None:
         self._over = True
         self._pieces.clear()
         self.consumer.unregisterProducer()
         self._on_left(self.reader)
-        self.done.callback(result)  # type: ignore[arg-type]  # a Failure makes it an errback
+        self.done.callback(result)  # a Failure makes it an errback
 
     # -- IPushProducer --------------------------------------------------------
 
@@ -141,7 +149,7 @@ class Delivery:
         if self._paused_since is not None:
             producer.pauseProducing()
 
-    def hand_back(self, result: Optional[Failure]) -> None:
+    def hand_back(self, result: Failure | None) -> None:
         """The stock downloader is done."""
         self._successor = None
         if not self._over:

@@ -4,12 +4,13 @@ Owns the core, the wire, the finder and the decoded batches of one file.
 Decides nothing.  Events that come while actions are being carried out wait
 their turn, so actions are obeyed in order.
 """
+
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from allmydata.util import log
 from allmydata.util.cputhreadpool import defer_to_thread
@@ -30,7 +31,7 @@ from .worker import Decoded, decode_batch
 class Sink(Protocol):
     """Where decoded bytes go."""
 
-    readkey: Optional[bytes]
+    readkey: bytes | None
 
     def take(self, start: int, data: memoryview) -> None:
         """File bytes from *start*."""
@@ -42,19 +43,40 @@ class Sink(Protocol):
 class Driver:
     """The shell around one :class:`~tahoe_fastdl.core.download.Download`."""
 
-    def __init__(self, verifycap: Any, storage_broker: Any, hub: Hub, download_status: Any,
-                 on_broken: Callable[[Failure], None]) -> None:
+    def __init__(
+        self,
+        verifycap: Any,
+        storage_broker: Any,
+        hub: Hub,
+        download_status: Any,
+        on_broken: Callable[[Failure], None],
+    ) -> None:
         self._hub = hub
         self._status = download_status
         self._on_broken = on_broken
         self.core = Download(
-            verifycap.size, verifycap.needed_shares, verifycap.total_shares,
-            verifycap.uri_extension_hash, hub.budget, hub.servers,
-            Options(verify_blocks=hub.settings.verify == "blocks", patience_s=hub.settings.patience,
-                    segment_size_hint=hub.segment_size_hint))
+            verifycap.size,
+            verifycap.needed_shares,
+            verifycap.total_shares,
+            verifycap.uri_extension_hash,
+            hub.budget,
+            hub.servers,
+            Options(
+                verify_blocks=hub.settings.verify == "blocks",
+                patience_s=hub.settings.patience,
+                segment_size_hint=hub.segment_size_hint,
+            ),
+        )
         self._wire = Wire(self.feed, download_status)
-        self._finder = Finder(hub, storage_broker, verifycap.storage_index, verifycap.total_shares,
-                              download_status, self._wire, self.feed)
+        self._finder = Finder(
+            hub,
+            storage_broker,
+            verifycap.storage_index,
+            verifycap.total_shares,
+            download_status,
+            self._wire,
+            self.feed,
+        )
         self._sinks: dict[int, Sink] = {}
         self._on_size: dict[int, Callable[[int], None]] = {}
         self._on_range: dict[int, Callable[[int, int], None]] = {}
@@ -63,7 +85,7 @@ class Driver:
         self._events: deque[r.Event] = deque()
         self._obeying = False
         self._turn_scheduled = False
-        self._timer: Optional[IDelayedCall] = None
+        self._timer: IDelayedCall | None = None
         self._running = True
         self._next_reader = 0
         self._counted = (0, 0, 0, 0)
@@ -76,9 +98,14 @@ class Driver:
         self._next_reader += 1
         return self._next_reader
 
-    def join(self, event: r.Event, reader: int, sink: Sink,
-             on_size: Optional[Callable[[int], None]] = None,
-             on_range: Optional[Callable[[int, int], None]] = None) -> None:
+    def join(
+        self,
+        event: r.Event,
+        reader: int,
+        sink: Sink,
+        on_size: Callable[[int], None] | None = None,
+        on_range: Callable[[int, int], None] | None = None,
+    ) -> None:
         """A reader joins with *event*; *sink* gets its bytes or its failure."""
         self._sinks[reader] = sink
         if on_size is not None:
@@ -127,7 +154,7 @@ class Driver:
                 for action in self.core.receive(self._events.popleft(), time.monotonic()):
                     if self._running:
                         self._obey(action)
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it is, stock finishes the read
             self._break(Failure())
             return
         finally:
@@ -145,12 +172,16 @@ class Driver:
             return
         used = self._hub.budget.used_bytes
         self.feed(r.TurnEnded(self._hub.cpu_busy()))
-        if not self._running:
+        if self.is_stopped():
             return
         self._set_timer(self.core.next_deadline())
         self._account()
         if self._hub.budget.used_bytes < used or not self.core.readers:
             self._hub.wake_others(self)
+
+    def is_stopped(self) -> bool:
+        """Whether nothing goes out any more; any event may have led to that."""
+        return not self._running
 
     def wake(self) -> None:
         """Another download freed room or slots."""
@@ -160,21 +191,23 @@ class Driver:
 
     def _break(self, failure: Failure) -> None:
         """A law of ours was broken: stop here, the node goes on with stock."""
-        log.err(failure, "fastdl: internal error, going on with the stock downloader", level=log.WEIRD)
+        log.err(
+            failure, "fastdl: internal error, going on with the stock downloader", level=log.WEIRD
+        )
         self.stop()
         self._on_broken(failure)
 
-    def _set_timer(self, when: Optional[float]) -> None:
+    def _set_timer(self, when: float | None) -> None:
         from twisted.internet import reactor
+
         if self._timer is not None and self._timer.active():
-            delay = self._timer.getTime() - reactor.seconds()  # type: ignore[attr-defined]
+            delay = self._timer.getTime() - reactor.seconds()
             if when is not None and delay <= when - time.monotonic():
                 return  # fires early enough, and then sets itself again
             self._timer.cancel()
         self._timer = None
         if when is not None:
-            self._timer = reactor.callLater(  # type: ignore[attr-defined]
-                max(0.0, when - time.monotonic()), self._time_passed)
+            self._timer = reactor.callLater(max(0.0, when - time.monotonic()), self._time_passed)
 
     def _time_passed(self) -> None:
         self._timer = None
@@ -187,7 +220,9 @@ class Driver:
         changes = counters.changes + sum(s.ledger.changes for s in self.core.shares.values())
         plans = counters.plans + sum(s.ledger.recomputations for s in self.core.shares.values())
         now = (changes, plans, counters.hedges + counters.replaced, counters.inquests)
-        for name, new, old in zip(("changes", "recomputations", "hedges", "inquests"), now, self._counted):
+        for name, new, old in zip(
+            ("changes", "recomputations", "hedges", "inquests"), now, self._counted
+        ):
             if new > old:
                 self._hub.count(name, new - old)
         self._counted = tuple(max(pair) for pair in zip(now, self._counted))  # type: ignore[assignment]
@@ -244,9 +279,18 @@ class Driver:
             events.append((segnum, event))
         self._segment_events[action.batch] = events
         keys = {sink.readkey for sink in self._sinks.values()}
-        d = defer.ensureDeferred(defer_to_thread(
-            decode_batch, action, geometry, frozenset(key for key in keys if key is not None), None in keys))
-        d.addCallbacks(self._on_decoded, self._on_decode_failed, callbackArgs=(action.batch, started))
+        d = defer.ensureDeferred(
+            defer_to_thread(
+                decode_batch,
+                action,
+                geometry,
+                frozenset(key for key in keys if key is not None),
+                None in keys,
+            )
+        )
+        d.addCallbacks(
+            self._on_decoded, self._on_decode_failed, callbackArgs=(action.batch, started)
+        )
         d.addErrback(log.err, "fastdl: error while taking a decoded batch", level=log.WEIRD)
 
     def _on_decode_failed(self, failure: Failure) -> None:
@@ -260,15 +304,21 @@ class Driver:
         assert geometry is not None
         finished = time.time()
         self._status.add_misc_event("decode", started, started + decoded.decode_s)
-        self._status.add_misc_event("CThash", started + decoded.decode_s, started + decoded.decode_s + decoded.hash_s)
+        self._status.add_misc_event(
+            "CThash", started + decoded.decode_s, started + decoded.decode_s + decoded.hash_s
+        )
         if decoded.plaintexts:
             self._status.add_misc_event("AES", finished - decoded.decrypt_s, finished)
         for segnum, event in self._segment_events.pop(batch, []):
             if segnum in decoded.bad:
                 event.error(finished)
             else:
-                event.deliver(finished, geometry.segment_start(segnum), geometry.segment_length(segnum),
-                              decoded.decode_s)
+                event.deliver(
+                    finished,
+                    geometry.segment_start(segnum),
+                    geometry.segment_length(segnum),
+                    decoded.decode_s,
+                )
         self._decoded[batch] = decoded
         self.feed(r.BatchDecoded(batch, decoded.bad))
 

@@ -3,6 +3,7 @@
 Stock asks ten at a time and waits 10 s for each that is silent.  A server
 that is not connected, raises or answers nonsense is passed over.
 """
+
 from __future__ import annotations
 
 import time
@@ -21,8 +22,16 @@ from .wire import RemoteShare, Wire, _name
 class Finder:
     """Searches for the shares of one file."""
 
-    def __init__(self, hub: Hub, storage_broker: Any, storage_index: bytes, total_shares: int,
-                 download_status: Any, wire: Wire, feed: Callable[[r.Event], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        storage_broker: Any,
+        storage_index: bytes,
+        total_shares: int,
+        download_status: Any,
+        wire: Wire,
+        feed: Callable[[r.Event], None],
+    ) -> None:
         self._hub = hub
         self._broker = storage_broker
         self._storage_index = storage_index
@@ -55,8 +64,12 @@ class Finder:
             d = defer.fail(Failure(ConnectionError("not connected")))
         else:
             d = defer.maybeDeferred(storage_server.get_buckets, self._storage_index)
-        d.addCallbacks(self._answered, self._failed, callbackArgs=(server, event, began),
-                       errbackArgs=(server, event))
+        d.addCallbacks(
+            self._answered,
+            self._failed,
+            callbackArgs=(server, event, began),
+            errbackArgs=(server, event),
+        )
         d.addErrback(log.err, "fastdl: error while taking an answer", level=log.WEIRD)
 
     def _done(self) -> None:
@@ -68,29 +81,46 @@ class Finder:
         if not self._running:
             return
         if not isinstance(buckets, dict):
-            self._failed(Failure(TypeError(f"get_buckets gave {type(buckets).__name__}")), server, event)
+            self._failed(
+                Failure(TypeError(f"get_buckets gave {type(buckets).__name__}")), server, event
+            )
             return
         found = []
         for shnum, bucket in buckets.items():
             # bool is an int, and a share number >= N cannot be decoded
-            if type(shnum) is int and 0 <= shnum < self._total_shares and hasattr(bucket, "callRemote"):
+            if (
+                type(shnum) is int
+                and 0 <= shnum < self._total_shares
+                and hasattr(bucket, "callRemote")
+            ):
                 self._next_share += 1
                 self._wire.add(self._next_share, RemoteShare(server, bucket, shnum))
                 self._status.add_known_share(server, shnum)
                 found.append((self._next_share, shnum))
             else:
-                log.msg(format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over",
-                        server=_name(server), shnum=repr(shnum)[:40], total=self._total_shares,
-                        level=log.UNUSUAL, facility="tahoe.fastdl")
+                log.msg(
+                    format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over",
+                    server=_name(server),
+                    shnum=repr(shnum)[:40],
+                    total=self._total_shares,
+                    level=log.UNUSUAL,
+                    facility="tahoe.fastdl",
+                )
         event.finished(sorted(shnum for _share, shnum in found), time.time())
-        self._feed(r.ServerAnswered(self._hub.server_id(server), time.monotonic() - began, tuple(found)))
+        self._feed(
+            r.ServerAnswered(self._hub.server_id(server), time.monotonic() - began, tuple(found))
+        )
         self._done()
 
     def _failed(self, failure: Failure, server: Any, event: Any) -> None:
         if not self._running:
             return
         event.error(time.time())
-        log.msg(format="fastdl: %(server)s cannot say which shares it has: %(why)s",
-                server=_name(server), why=failure.getErrorMessage()[:200],
-                level=log.UNUSUAL, facility="tahoe.fastdl")
+        log.msg(
+            format="fastdl: %(server)s cannot say which shares it has: %(why)s",
+            server=_name(server),
+            why=failure.getErrorMessage()[:200],
+            level=log.UNUSUAL,
+            facility="tahoe.fastdl",
+        )
         self._done()

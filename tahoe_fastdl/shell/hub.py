@@ -3,6 +3,7 @@
 Owns no Tahoe objects but the servers' ids.  One hub a storage broker, or one
 for the whole process under ``install()``.
 """
+
 from __future__ import annotations
 
 import time

@@ -4,6 +4,7 @@
 length)`` goes over Foolscap or HTTP alike.  A read cannot be taken back; after
 :meth:`Wire.stop` answers are dropped in silence.
 """
+
 from __future__ import annotations
 
 import time
@@ -55,10 +56,12 @@ class Wire:
             return
         remote = self._shares[action.share]
         event = self._status.add_block_request(
-            remote.server, remote.shnum, action.start, action.length, time.time())
+            remote.server, remote.shnum, action.start, action.length, time.time()
+        )
         d = defer.maybeDeferred(remote.bucket.callRemote, "read", action.start, action.length)
-        d.addCallbacks(self._answered, self._failed, callbackArgs=(action, event),
-                       errbackArgs=(action, event))
+        d.addCallbacks(
+            self._answered, self._failed, callbackArgs=(action, event), errbackArgs=(action, event)
+        )
         d.addErrback(log.err, "fastdl: error while taking an answer", level=log.WEIRD)
 
     def _answered(self, data: Any, action: r.SendRead, event: Any) -> None:
@@ -67,7 +70,11 @@ class Wire:
         if not isinstance(data, bytes) or len(data) > action.length:
             event.error(time.time())
             what = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
-            self._feed(r.ReadFailed(action.read, f"WrongAnswer: {what} where at most {action.length} bytes belong"))
+            self._feed(
+                r.ReadFailed(
+                    action.read, f"WrongAnswer: {what} where at most {action.length} bytes belong"
+                )
+            )
             return
         event.finished(len(data), time.time())
         self._feed(r.ReadAnswered(action.read, data))
@@ -77,9 +84,14 @@ class Wire:
             return
         event.error(time.time())
         remote = self._shares[action.share]
-        log.msg(format="fastdl: read of sh%(shnum)d on %(server)s failed: %(why)s",
-                shnum=remote.shnum, server=_name(remote.server), why=failure.getErrorMessage()[:200],
-                level=log.UNUSUAL, facility="tahoe.fastdl")
+        log.msg(
+            format="fastdl: read of sh%(shnum)d on %(server)s failed: %(why)s",
+            shnum=remote.shnum,
+            server=_name(remote.server),
+            why=failure.getErrorMessage()[:200],
+            level=log.UNUSUAL,
+            facility="tahoe.fastdl",
+        )
         self._feed(r.ReadFailed(action.read, str(failure)[:500]))
 
     def advise_corrupt(self, action: r.AdviseCorrupt) -> None:
@@ -88,11 +100,24 @@ class Wire:
             return
         remote = self._shares[action.share]
         reason = f"corruption in share[{action.start}-{action.stop}): {action.reason}"
-        log.msg(format="fastdl: %(reason)s, sh%(shnum)d on %(server)s", reason=reason,
-                shnum=remote.shnum, server=_name(remote.server), level=log.UNUSUAL, facility="tahoe.fastdl")
+        log.msg(
+            format="fastdl: %(reason)s, sh%(shnum)d on %(server)s",
+            reason=reason,
+            shnum=remote.shnum,
+            server=_name(remote.server),
+            level=log.UNUSUAL,
+            facility="tahoe.fastdl",
+        )
         self._status.add_problem(f"sh{remote.shnum} on {_name(remote.server)}: {reason}")
-        d = defer.maybeDeferred(remote.bucket.callRemote, "advise_corrupt_share", reason.encode("utf-8"))
-        d.addErrback(lambda failure: log.msg(
-            format="fastdl: %(server)s did not take the report of corruption: %(why)s",
-            server=_name(remote.server), why=failure.getErrorMessage()[:200],
-            level=log.UNUSUAL, facility="tahoe.fastdl"))
+        d = defer.maybeDeferred(
+            remote.bucket.callRemote, "advise_corrupt_share", reason.encode("utf-8")
+        )
+        d.addErrback(
+            lambda failure: log.msg(
+                format="fastdl: %(server)s did not take the report of corruption: %(why)s",
+                server=_name(remote.server),
+                why=failure.getErrorMessage()[:200],
+                level=log.UNUSUAL,
+                facility="tahoe.fastdl",
+            )
+        )

@@ -5,11 +5,11 @@ the reactor.  Source of the formats: Tahoe-LAFS
 docs/specifications/file-encoding.rst; AES-128-CTR with the file position in
 16-byte blocks as counter, ``allmydata.immutable.filenode.DecryptingConsumer``.
 """
+
 from __future__ import annotations
 
 import hashlib
 import time
-from typing import Optional
 
 import zfec
 from allmydata.util.hashutil import CIPHERTEXT_SEGMENT_TAG
@@ -37,14 +37,14 @@ class Decoded:
     """What a batch became.  Files bytes begin at *start*."""
 
     start: int
-    ciphertext: Optional[bytes]  # None: every reader wants plaintext
+    ciphertext: bytes | None  # None: every reader wants plaintext
     plaintexts: dict[bytes, bytes]  # by read key
     bad: tuple[int, ...]
     decode_s: float
     hash_s: float
     decrypt_s: float
 
-    def text(self, readkey: Optional[bytes]) -> bytes:
+    def text(self, readkey: bytes | None) -> bytes:
         """The batch for a reader with this key, or ciphertext for None."""
         if readkey is None and self.ciphertext is not None:
             return self.ciphertext
@@ -65,7 +65,7 @@ def _primaries(job: Decode, geometry: Geometry) -> list[memoryview]:
         return [source.blocks for source in sources]
     # The code works byte by byte, so one call serves all segments of the batch.
     # zfec wants each primary block that is present at its own place.
-    places: list[Optional[int]] = [None] * geometry.k
+    places: list[int | None] = [None] * geometry.k
     secondary = []
     for i, source in enumerate(sources):
         if source.shnum < geometry.k:
@@ -78,8 +78,9 @@ def _primaries(job: Decode, geometry: Geometry) -> list[memoryview]:
     return [memoryview(block) for block in blocks]
 
 
-def decode_batch(job: Decode, geometry: Geometry, readkeys: frozenset[bytes],
-                 keep_ciphertext: bool) -> Decoded:
+def decode_batch(
+    job: Decode, geometry: Geometry, readkeys: frozenset[bytes], keep_ciphertext: bool
+) -> Decoded:
     """Rebuild segments ``[job.first, job.stop)``, check each hash, decrypt.
 
     Runs in any thread.  A segment that does not match is named in ``bad``;

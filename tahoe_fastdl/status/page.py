@@ -2,6 +2,7 @@
 
 Shows counters and settings only: no cap, key, storage index or file content.
 """
+
 from __future__ import annotations
 
 import json
@@ -13,8 +14,17 @@ from twisted.web.resource import Resource
 from .. import __version__, seam
 
 # Shown even before anything was counted, so that a monitor can rely on them.
-COUNTERS = ("downloads", "fallbacks", "unsupported", "reads_sent", "changes", "recomputations", "hedges",
-            "inquests", "corruptions")
+COUNTERS = (
+    "downloads",
+    "fallbacks",
+    "unsupported",
+    "reads_sent",
+    "changes",
+    "recomputations",
+    "hedges",
+    "inquests",
+    "corruptions",
+)
 
 
 def counters(node_config: Any) -> dict[str, int]:
@@ -59,9 +69,13 @@ class StatusPage(Resource):
         request.setHeader(b"content-type", b"text/html; charset=utf-8")
         why = seam.unknown_tahoe_of_process() or seam.check_options(self._node_config)
         state = f"off, downloads use stock: {why}" if why else "on"
-        rows = "".join(f"<tr><td>{escape(name)}</td><td align=right>{value:,}</td></tr>"
-                       for name, value in counters(self._node_config).items())
-        return (f"<!DOCTYPE html><html><head><title>tahoe-fastdl</title></head><body>"
-                f"<h1>tahoe-fastdl {escape(__version__)}</h1><p>{escape(state)}</p>"
-                f"<table>{rows}</table><p><a href='counters.json'>counters.json</a></p>"
-                f"</body></html>").encode("utf-8")
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td align=right>{value:,}</td></tr>"
+            for name, value in counters(self._node_config).items()
+        )
+        return (
+            f"<!DOCTYPE html><html><head><title>tahoe-fastdl</title></head><body>"
+            f"<h1>tahoe-fastdl {escape(__version__)}</h1><p>{escape(state)}</p>"
+            f"<table>{rows}</table><p><a href='counters.json'>counters.json</a></p>"
+            f"</body></html>"
+        ).encode()

@@ -1,0 +1,278 @@
+"""The books of one download: what its parts share.
+
+Pure.  ``Books`` holds state and the few changes that touch more than one of
+its pages (a share given up, bytes given back); ``opening``, ``covering`` and
+``proving`` decide by it and write into it, ``download`` owns it.  Laws:
+
+* bytes are reserved for reads when they are sent and for decoded segments
+  when their decoding starts, and released once;
+* ``changes`` moves whenever something a plan depends on did.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from .. import errors
+from . import records as r
+from .geometry import Geometry
+from .layout import Layout, expected_layout
+from .metadata import Metadata
+from .plan import runs_of
+from .readers import Reader
+from .reads import Kind, Read, ReadBook, Stage
+from .rows import Rows
+from .servers import Server
+from .share import Share
+from .window import Account
+
+
+@frozen
+class Options:
+    """What the operator may set, see ``settings``, and what the node last saw."""
+
+    verify_blocks: bool = False
+    patience_s: float = 120.0
+    segment_size_hint: int = 1024 * 1024
+
+
+@define
+class Counters:
+    """Work done, so that tests can assert its cost."""
+
+    changes: int = 0
+    plans: int = 0
+    reads_sent: int = 0
+    bytes_received: int = 0
+    bytes_wasted: int = 0
+    bytes_hedged: int = 0
+    hedges: int = 0
+    replaced: int = 0
+    inquests: int = 0
+    batches: int = 0
+
+
+@define
+class Search:
+    """Asking all servers for shares."""
+
+    until: float | None = None  # one is on, and given up at this time
+    done: bool = False
+    again: bool = False  # the one more before giving up was made
+    damaged: bool = False  # something failed since the last
+
+
+@define(eq=False)
+class Books:
+    """See the module's docstring."""
+
+    k: int
+    n: int
+    options: Options
+    servers: dict[int, Server]
+    metadata: Metadata
+    reads: ReadBook
+    rows: Rows
+    shares: dict[int, Share] = field(factory=dict)
+    readers: dict[int, Reader] = field(factory=dict)
+    counters: Counters = field(factory=Counters)
+    search: Search = field(factory=Search)
+    account: Account | None = None
+    out: list[r.Action] = field(factory=list)
+    cpu_busy: float = 1.0
+    dirty: bool = False
+    is_blocked: bool = False  # waits for room or a slot that another download holds
+    last_failure: str | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """The sizes; only after the UEB is here."""
+        geometry = self.metadata.geometry
+        assert geometry is not None
+        return geometry
+
+    def layout_of(self, share: Share) -> Layout:
+        """The share's own layout, or the one its encoder must have used."""
+        return share.layout or expected_layout(self.geometry)
+
+    def changed(self) -> None:
+        """Plan again at the end of this turn."""
+        self.dirty = True
+        self.counters.changes += 1
+
+    # -- bytes ----------------------------------------------------------------
+
+    def reserve(self, length: int) -> None:
+        """Take *length* bytes of the budget."""
+        assert self.account is not None
+        self.account.reserve(length)
+
+    def release(self, length: int) -> None:
+        """Give *length* bytes back."""
+        if length:
+            assert self.account is not None
+            self.account.release(length)
+
+    def bytes_of(self, mask: int) -> int:
+        """File bytes in the segments of *mask*."""
+        geometry = self.geometry
+        return sum(
+            geometry.segment_start(stop) - geometry.segment_start(first)
+            for first, stop in runs_of(mask)
+        )
+
+    # -- reads ----------------------------------------------------------------
+
+    def send(
+        self,
+        share: Share,
+        kind: Kind,
+        start: int,
+        length: int,
+        now: float,
+        mask: int = 0,
+        data_start: int = -1,
+    ) -> None:
+        """Ask *share* for ``[start, start + length)``, of which *mask* are blocks we want."""
+        assert self.account is not None
+        read = self.reads.send(self.account, share, kind, start, length, mask, now)
+        read.data_start = data_start
+        share.ledger.on_asked(mask)
+        self.counters.reads_sent += 1
+        self.out.append(r.SendRead(read.id, share.id, start, length))
+
+    def ask_ranges(
+        self, share: Share, kind: Kind, ranges: list[tuple[int, int]], now: float
+    ) -> None:
+        """Ask for what of *ranges* no read under way will bring."""
+        for start, stop in ranges:
+            if self.reads.is_asked(share, start, stop):
+                continue
+            if start >= 2**63:  # no server can be asked that
+                self.retire(share, "hashes out of reach")
+                return
+            if not self.servers[share.server].has_slot():
+                self.is_blocked = True
+                return
+            self.send(share, kind, start, stop - start, now)
+
+    def give_up_read(self, read: Read, reason: str) -> None:
+        """The read will bring nothing, and its share no more either."""
+        self.servers[read.share.server].on_retired(read.length)
+        if not read.orphan:
+            self.release(read.length)
+            read.share.late &= ~read.mask
+        self.retire(read.share, reason)
+
+    # -- shares ---------------------------------------------------------------
+
+    def retire(self, share: Share, reason: str) -> None:
+        """The share gives nothing more; blocks that are here stay."""
+        if share.retired:
+            return
+        share.retired = True
+        self.search.damaged = True
+        self.last_failure = reason
+        ledger = share.ledger
+        gone = (ledger.wanted | ledger.pending) & ~ledger.have
+        self.rows.uncover(gone)
+        ledger.on_unwanted(gone)
+        ledger.on_lost(gone)
+        for read in self.reads:
+            if read.share is share:
+                read.mask = 0
+
+    def refuse(self, share: Share, mask: int) -> None:
+        """These blocks of *share* are missing or wrong: others have to give them."""
+        share.ledger.on_refused(mask)
+        self.rows.uncover(mask)
+        self.search.damaged = True
+
+    def condemn(self, share: Share, mask: int) -> None:
+        """*share* lied about these blocks: whatever else it has is the last resort."""
+        held = share.ledger.have & mask
+        share.suspect = True
+        self.servers[share.server].lies += 1
+        self.refuse(share, mask)
+        if held:
+            self.release(share.use_up(mask))
+            self.rows.recount(held & ~self.rows.decoding, self.shares.values())
+
+    def advise(self, share: Share, start: int, stop: int, reason: str) -> None:
+        """Tell the share's server that ``[start, stop)`` of it is corrupt."""
+        self.search.damaged = True
+        self.out.append(r.AdviseCorrupt(share.id, start, stop, reason))
+
+    def forget_blocks(self, mask: int) -> None:
+        """Nobody needs the blocks of these segments any more."""
+        for share in self.shares.values():
+            ledger = share.ledger
+            if (ledger.wanted | ledger.have) & mask:
+                ledger.on_unwanted(mask)
+                self.release(share.use_up(mask))
+
+    def abandon(self, mask: int) -> None:
+        """Segments are not needed any more; reads under way go on and are dropped."""
+        if mask:
+            self.rows.finish(mask)
+            self.forget_blocks(mask)
+
+    # -- giving up ------------------------------------------------------------
+
+    def start_search(self, now: float) -> None:
+        """Ask all servers."""
+        self.search.done = True
+        self.search.damaged = False
+        self.search.until = now + self.options.patience_s
+        self.out.append(r.FindShares())
+
+    def search_again(self, now: float) -> bool:
+        """Before giving up ask once more, for a server may have come back."""
+        if self.search.again or not any(share.retired for share in self.shares.values()):
+            return False
+        self.search.again = True
+        self.start_search(now)
+        return True
+
+    def shortage(self, segnum: int | None = None, good: set[int] | None = None) -> Exception:
+        """The error for too few shares, in stock's words.
+
+        :param segnum: the segment that cannot be had; None: not even the UEB.
+        :param good: the shares whose blocks were proved, if that was done.
+        """
+        complete: list[Share] = []
+        pending: list[Share] = []
+        overdue: list[Share] = []
+        for share in self.shares.values() if segnum is not None else ():
+            bit = 1 << segnum if segnum is not None else 0
+            if good is not None:
+                if share.id in good:
+                    complete.append(share)
+            elif share.ledger.have & bit:
+                complete.append(share)
+            elif share.potential() & bit and not share.retired:
+                (overdue if share.late & bit else pending).append(share)
+        if not complete and not pending and not overdue:
+            return errors.NoShares(f"no shares (need {self.k}). Last failure: {self.last_failure}")
+        done = ",".join(f"sh{shnum}" for shnum in sorted({share.shnum for share in complete}))
+        waiting, late = (
+            ",".join(f"sh{share.shnum}" for share in some) for some in (pending, overdue)
+        )
+        return errors.NotEnoughShares(
+            f"ran out of shares: complete={done} pending={waiting} overdue={late}"
+            f" unused= need {self.k}. Last failure: {self.last_failure}"
+        )
+
+    def lose(self, segnum: int, error: Exception) -> None:
+        """The segment cannot be had; readers fail when they get there."""
+        self.rows.lost[segnum] = error
+        self.search.damaged = True
+        self.abandon(self.rows.admitted & 1 << segnum)
+
+    def fail(self, reader: Reader, error: Exception) -> None:
+        """The reader cannot be served.  Its books are closed by ``Download``."""
+        reader.failed = True
+        self.out.append(r.FailReader(reader.id, error))
+
+
+__all__ = ["Books", "Counters", "Options", "Search", "Stage"]

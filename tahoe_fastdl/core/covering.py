@@ -1,0 +1,231 @@
+"""Which share gives which blocks: admission, choice, sending, hedging.
+
+Pure.  A segment is *admitted* when there is room for it, *covered* when k
+shares are counted on for it.  Whatever breaks a promise (a late, failed or
+refused read) uncovers the segment, and the next plan counts again.
+"""
+
+from __future__ import annotations
+
+from .books import Books
+from .forensics import Inquest
+from .geometry import mask_of
+from .plan import (
+    MAX_READ_BYTES,
+    SPAN_BYTES,
+    choose_shares,
+    cut_reads,
+    runs_of,
+    stripe_length,
+)
+from .proving import Proving
+from .reads import Kind, Read
+from .window import KIB, MIB
+
+# How far ahead to ask, in seconds of what the servers have shown they can
+# give.  More only makes whoever comes next wait behind it, for a Foolscap
+# read cannot be taken back; less leaves the wire idle while we decode.
+HORIZON_S = 0.5
+# Before rates are known; what a share's first round of reads brings.
+FIRST_DEPTH_BYTES = 4 * MIB
+
+# Hedges may cost this part of what was fetched, and a small row at any time.
+HEDGE_PART = 0.05
+HEDGE_FREE_BYTES = 256 * KIB
+
+
+class Covering:
+    """The part of a download that chooses and asks shares."""
+
+    def __init__(self, books: Books, proving: Proving) -> None:
+        self._books = books
+        self._proving = proving
+
+    # -- late reads -----------------------------------------------------------
+
+    def hedge(self, read: Read) -> None:
+        """Ask another share for a late read's blocks too, while that stays cheap."""
+        books, counters = self._books, self._books.counters
+        mask = read.mask & books.rows.admitted & ~read.share.late
+        allowed = HEDGE_FREE_BYTES + HEDGE_PART * counters.bytes_received
+        if mask and counters.bytes_hedged + read.length <= allowed:
+            counters.hedges += 1
+            counters.bytes_hedged += read.length
+            read.share.late |= mask
+            books.rows.uncover(mask)
+
+    def replace(self, read: Read) -> None:
+        """A read counts as not coming: others give its blocks, whatever that costs."""
+        self._books.counters.replaced += 1
+        mask = read.mask & self._books.rows.admitted
+        read.share.late |= mask
+        self._books.rows.uncover(mask)
+
+    # -- admission ------------------------------------------------------------
+
+    def upcoming(self) -> int:
+        """Segments some reader needs and nobody works on, none past a lost one."""
+        books = self._books
+        todo = 0
+        for reader in books.readers.values():
+            mine = reader.todo
+            lost = [segnum for segnum in books.rows.lost if mine >> segnum & 1]
+            if lost:
+                mine &= mask_of(0, min(lost))
+            todo |= mine
+        return todo & ~books.rows.admitted
+
+    def admit(self, whole: int, now: float) -> None:
+        """Take segments into the window while there is room, and ask for them.
+
+        :param whole: see ``Opening.whole_length``.
+        """
+        books = self._books
+        while not self.send_desires(whole, now):  # what waits for a slot goes first
+            todo = self.upcoming()
+            if not todo:
+                return
+            first = (todo & -todo).bit_length() - 1
+            rest = todo >> first
+            run = (~rest & (rest + 1)).bit_length() - 1
+            length = self._stripe(run)
+            if not length:
+                return
+            books.rows.admit(mask_of(first, first + length))
+            if books.options.verify_blocks:
+                for segnum in range(first, first + length):
+                    self._proving.open(segnum)
+            self._cover(first, first + length, now)
+
+    def depth_bytes(self) -> int:
+        """File bytes to have on their way at once, from measured rate and latency."""
+        books = self._books
+        depth = 0.0
+        for number in {s.server for s in books.shares.values() if not s.retired}:
+            server = books.servers[number]
+            if server.rate is not None and not server.stalled:
+                depth += server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0))
+        return max(FIRST_DEPTH_BYTES, int(depth))
+
+    def _stripe(self, run: int) -> int:
+        """How many of the next *run* segments to admit now; 0: none yet."""
+        books, geometry = self._books, self._books.geometry
+        account, size = books.account, self._books.geometry.segment_size
+        assert account is not None
+        limit = account.limit_bytes
+        most = stripe_length(geometry.block_size, size, SPAN_BYTES, limit)
+        if run <= 2 * most and run * size <= limit // 2:
+            most = run  # the rest in one round
+        length = min(run, most)
+        flight = books.bytes_of(books.rows.admitted & ~books.rows.decoding)
+        depth = self.depth_bytes()
+        if flight and flight + length * size > depth + size:
+            if flight >= depth // 2 or (depth - flight) // size < 1:
+                return 0  # a short stripe now would only cost more messages
+            length = min(length, (depth - flight) // size)
+        elif not flight:
+            length = min(length, max(1, depth // size))
+        while not account.has_room(length * size):
+            if flight or length == 1:
+                books.is_blocked = True
+                return 0
+            length //= 2
+        return length
+
+    # -- choice ---------------------------------------------------------------
+
+    def cover(self, now: float) -> None:
+        """Count on k shares for every admitted segment."""
+        rows = self._books.rows
+        for first, stop in runs_of(rows.admitted & ~rows.covered & ~rows.decoding):
+            self._cover(first, stop, now)
+
+    def _cover(self, first: int, stop: int, now: float) -> None:
+        while first < stop:
+            first = self._cover_run(first, stop, now)
+
+    def _cover_run(self, first: int, stop: int, now: float) -> int:
+        """Cover the segments from *first* that the same shares serve now.
+
+        :return: where that run ends, at most *stop*.
+        """
+        books = self._books
+        inquest = books.rows.inquests.get(first)
+        stop = min([stop, *(s if s > first else s + 1 for s in books.rows.inquests if first <= s)])
+        doubted = inquest.unprovable if inquest is not None else frozenset()
+        assigned: set[int] = set()
+        for share in books.shares.values():
+            here = share.assigned() >> first
+            change = (~here if here & 1 else here) & mask_of(0, stop - first)
+            if change:
+                stop = first + (change & -change).bit_length() - 1
+            if here & 1 and share.id not in doubted:
+                assigned.add(share.shnum)
+        mask = mask_of(first, stop)
+        missing = books.k - len(assigned)
+        if missing > 0:
+            geometry = books.geometry
+            chosen = choose_shares(
+                [
+                    share
+                    for share in books.shares.values()
+                    if share.id not in doubted and not share.ledger.have & mask
+                ],
+                books.servers, mask, assigned, missing,
+                geometry.block_start(stop) - geometry.block_start(first),
+                books.k, books.cpu_busy,
+            )  # fmt: skip
+            if len(chosen) < missing and stop - first > 1:
+                # perhaps one bad block is in the way: look at each half
+                return self._cover_run(first, first + (stop - first) // 2, now)
+            for share in chosen:
+                share.ledger.on_wanted(mask)
+            if len(chosen) < missing:
+                self._fall_short(first, inquest, now)
+                return stop
+        books.rows.covered |= mask & books.rows.admitted
+        return stop
+
+    def _fall_short(self, segnum: int, inquest: Inquest | None, now: float) -> None:
+        """Too few shares for a segment: wait, search again, or give it up."""
+        books, bit = self._books, 1 << segnum
+        if books.search.until is not None:
+            return
+        coming = [
+            share
+            for share in books.shares.values()
+            if not share.retired and share.expected() & ~share.late & bit
+        ]
+        if coming:
+            return  # soon we know more, at least which error it is
+        if inquest is not None:
+            if not self._proving.is_examining(segnum, inquest) and not books.search_again(now):
+                self._proving.guess(segnum, inquest)
+            return
+        possible = {share.shnum for share in books.shares.values() if share.potential() & bit}
+        if len(possible) < books.k and not books.search_again(now):
+            books.lose(segnum, books.shortage(segnum))
+
+    # -- sending --------------------------------------------------------------
+
+    def send_desires(self, whole: int, now: float) -> bool:
+        """Ask for every block that is desired; whether some wait for a slot."""
+        books, geometry = self._books, self._books.geometry
+        waiting = False
+        for share in books.shares.values():
+            desire = share.ledger.desire()
+            if not desire or share.retired:
+                continue
+            server = books.servers[share.server]
+            data = books.layout_of(share).data
+            if whole and server.has_slot():
+                books.send(share, Kind.BLOCKS, 0, whole, now, desire, data)
+                continue
+            for first, stop in cut_reads(desire, geometry.block_size, MAX_READ_BYTES):
+                if not server.has_slot():
+                    waiting = books.is_blocked = True
+                    break
+                start = data + geometry.block_start(first)
+                length = geometry.block_start(stop) - geometry.block_start(first)
+                books.send(share, Kind.BLOCKS, start, length, now, mask_of(first, stop), data)
+        return waiting

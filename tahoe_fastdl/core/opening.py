@@ -1,0 +1,333 @@
+"""From a search to the first blocks: scouts, UEB, pages of ciphertext hashes.
+
+Pure.  Before the UEB is here nothing is known but the file's size, yet blocks
+begin at a known place and the likely segment sizes are few: so each share is
+asked for its first blocks as it turns up, and one of them for the UEB and the
+hash leaves, all in the same round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import errors
+from . import records as r
+from .books import Books
+from .forensics import check_whole, whole_share_length
+from .geometry import Geometry, mask_of
+from .layout import V2_HEADER_SIZE, expected_layout, parse_header
+from .metadata import UEB_READ_SIZE
+from .plan import choose_shares, runs_of
+from .readers import Reader
+from .reads import Kind, Read
+from .share import Fragment, Share
+from .window import KIB
+
+# A share of at most this length is fetched and checked whole.
+SMALL_SHARE_BYTES = 16 * KIB
+
+
+class Opening:
+    """The part of a download that learns what the file looks like."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._sources: list[Share] = []  # whom we ask for metadata
+        self._scouted: set[int] = set()  # shares asked before the geometry was known
+
+    def reset(self) -> None:
+        """Nobody reads any more."""
+        self._sources.clear()
+        self._scouted.clear()
+
+    def distrust(self, read: Read) -> None:
+        """*read* is late: ask another share for what it was to bring."""
+        if read.kind is Kind.METADATA:
+            self._sources = [share for share in self._sources if share is not read.share]
+        elif self._books.metadata.geometry is None and read.share.id in self._scouted:
+            read.share.late |= 1  # counts as not scouted
+
+    # -- scouts ---------------------------------------------------------------
+
+    def _first_byte(self) -> int:
+        guess = self._books.metadata.best_guess
+        readers = self._books.readers.values() if guess is not None else ()
+        starts = [reader.guess_start(guess) for reader in readers if guess is not None]
+        return min((start for start in starts if start is not None), default=0)
+
+    def whole_length(self) -> int:
+        """How much to read of a share small enough to be read whole, or 0."""
+        books = self._books
+        if not any(reader.wants_bytes for reader in books.readers.values()):
+            return 0
+        known = [books.metadata.geometry] if books.metadata.geometry else books.metadata.guesses
+        length = max((whole_share_length(g) for g in known), default=SMALL_SHARE_BYTES + 1)
+        # with a v2 header all of it lies a little further on
+        return length + V2_HEADER_SIZE + UEB_READ_SIZE if length <= SMALL_SHARE_BYTES else 0
+
+    def scout(self, now: float) -> None:
+        """Read first blocks before anything is known but the file's size."""
+        books = self._books
+        guess = books.metadata.best_guess
+        if guess is None or not any(reader.wants_bytes for reader in books.readers.values()):
+            return
+        start, stop = 0, self.whole_length()
+        if not stop:
+            first = min(self._first_byte() // guess.segment_size, guess.num_segments - 1)
+            data = expected_layout(guess).data
+            start = data + guess.block_start(first) if first else 0
+            stop = data + guess.block_start(first + 1)
+        shares = [share for share in books.shares.values() if not share.late]
+        asked = {s.shnum for s in shares if s.id in self._scouted and not s.retired}
+        fresh = [share for share in shares if share.id not in self._scouted]
+        for share in choose_shares(
+            fresh, books.servers, 1, asked, books.k - len(asked), stop - start, books.k,
+            books.cpu_busy,
+        ):  # fmt: skip
+            if not books.servers[share.server].has_slot():
+                books.is_blocked = True
+                continue
+            self._scouted.add(share.id)
+            books.send(share, Kind.BLOCKS, start, stop - start, now)
+
+    # -- the UEB --------------------------------------------------------------
+
+    def _pick_source(self, usable: Callable[[Share], bool]) -> Share | None:
+        """Whom to ask for metadata: the one asked before, or the quickest other."""
+        books = self._books
+        self._sources = [s for s in self._sources if not s.retired and usable(s)]
+        if not self._sources:
+            busy = {read.share.id for read in books.reads if read.kind is Kind.METADATA}
+            others = [
+                share
+                for share in books.shares.values()
+                if not share.retired and usable(share) and share.id not in busy
+            ]
+            if others:
+                self._sources.append(min(others, key=self._reluctance))
+        return self._sources[0] if self._sources else None
+
+    def _reluctance(self, share: Share) -> tuple[bool, bool, bool, float, int]:
+        server = self._books.servers[share.server]
+        return (
+            share.suspect, bool(server.stalled), share.id not in self._scouted,
+            server.expected_s(0), share.shnum,
+        )  # fmt: skip
+
+    def _report_faults(self) -> None:
+        for fault in self._books.metadata.faults:
+            self._books.advise(fault.share, fault.start, fault.stop, fault.reason)
+            self._books.last_failure = f"BadHashError: {fault.reason}"
+        self._books.metadata.faults.clear()
+
+    def seek_ueb(self, now: float) -> None:
+        """Get on with the UEB; with it everything that was read on a guess becomes blocks."""
+        books = self._books
+        while books.metadata.ueb is None:
+            share = self._pick_source(lambda share: not share.ueb_bad)
+            if share is None:
+                return
+            try:
+                needs = books.metadata.seek_ueb(share, self._first_byte())
+            except (errors.MalformedUEB, errors.FileTooLarge) as error:
+                for reader in books.readers.values():
+                    books.fail(reader, error)
+                return
+            self._report_faults()
+            if needs:
+                books.ask_ranges(share, Kind.METADATA, needs, now)
+                return
+        self._convert_scouts()
+
+    def fail_hopeless(self, now: float) -> None:
+        """Nobody can give the UEB any more: say so."""
+        books = self._books
+        usable = [s for s in books.shares.values() if not s.retired and not s.ueb_bad]
+        if usable or books.search.until is not None or books.search_again(now):
+            return
+        for reader in books.readers.values():
+            if not reader.failed:
+                books.fail(reader, books.shortage())
+
+    def resolve(self, reader: Reader) -> None:
+        """The geometry is known: tell the reader what it asked and what it needs."""
+        books, geometry = self._books, self._books.geometry
+        if reader.segnum is not None and reader.segnum >= geometry.num_segments:
+            error = f"segnum={reader.segnum}, numsegs={geometry.num_segments}"
+            books.fail(reader, errors.BadSegmentNumber(error))
+            return
+        if not reader.wants_bytes:
+            books.out.append(r.TellSegmentSize(reader.id, geometry.segment_size))
+            reader.failed = True  # it has what it wanted and goes likewise
+            return
+        reader.resolve(geometry)
+        if reader.segnum is not None and reader.start is not None and reader.stop is not None:
+            books.out.append(r.ReaderResolved(reader.id, reader.start, reader.stop))
+
+    def _convert_scouts(self) -> None:
+        books, geometry = self._books, self._books.geometry
+        todo = 0
+        for reader in books.readers.values():
+            self.resolve(reader)
+            todo |= reader.todo
+        in_flight = {
+            read.share.id: read
+            for read in books.reads
+            if read.kind is Kind.BLOCKS and not read.orphan
+        }
+        for share in books.shares.values():
+            share.late = 0
+        for share_id in sorted(self._scouted & books.shares.keys()):
+            share, read = books.shares[share_id], in_flight.get(share_id)
+            if read is None:
+                self._take_scouted(share, geometry, todo)
+                continue
+            data = books.layout_of(share).data
+            mask = todo & mask_of(*geometry.whole_blocks(read.start - data, read.stop - data))
+            books.rows.admit(mask)
+            share.ledger.on_wanted(mask)
+            share.ledger.on_asked(mask)
+            read.mask, read.data_start = mask, data
+        self._scouted.clear()
+
+    def _take_scouted(self, share: Share, geometry: Geometry, todo: int) -> None:
+        books = self._books
+        layout = books.layout_of(share)
+        for fragment in share.fragments():
+            base = fragment.start - layout.data
+            blocks = geometry.whole_blocks(base, base + len(fragment.data))
+            mask = todo & mask_of(*blocks) & ~share.ledger.have
+            if share.retired or not mask:
+                continue
+            books.rows.admit(mask)
+            share.ledger.on_wanted(mask)
+            books.reserve(len(fragment.data))
+            kept = self.keep_blocks(share, fragment, mask, layout.data)
+            books.release(len(fragment.data) - kept)
+
+    # -- answers --------------------------------------------------------------
+
+    def keep(self, read: Read, data: bytes) -> int:
+        """Put an answer where it belongs; how much of its reservation stays in use."""
+        books, share = self._books, read.share
+        if read.start == 0 and share.layout is None:
+            try:
+                share.layout = parse_header(data)
+            except errors.LayoutInvalid as error:
+                books.advise(share, 0, V2_HEADER_SIZE, str(error))
+                books.retire(share, f"LayoutInvalid: {error}")
+                return 0
+        if read.kind is not Kind.BLOCKS or books.metadata.geometry is None:
+            share.keep_fragment(read.start, read.stop, data)
+            return len(data)
+        if read.mask == 0:
+            books.counters.bytes_wasted += len(data)
+            return 0
+        fragment = Fragment(read.start, read.stop, data)
+        return self.keep_blocks(share, fragment, read.mask, read.data_start)
+
+    def keep_blocks(self, share: Share, answer: Fragment, mask: int, data_start: int) -> int:
+        """Keep the blocks in *mask* that *answer* brought, checked if the share is whole.
+
+        :param data_start: where the share's blocks were thought to begin.
+        :return: bytes kept.
+        """
+        books, geometry, ledger = self._books, self._books.geometry, share.ledger
+        layout, data = books.layout_of(share), answer.data
+        if answer.start == 0 and layout.uri_extension < len(data):
+            mask &= ~self._check_whole(share, answer, mask)
+        base = answer.start - layout.data
+        first, stop = geometry.whole_blocks(base, base + len(data))
+        got = mask_of(first, stop) & mask
+        missing = mask & ~got
+        if missing and data_start == layout.data:
+            books.refuse(share, missing)  # the share ends before them
+        elif missing:  # they were asked at the wrong place
+            ledger.on_lost(missing)
+            books.rows.uncover(missing)
+        rows = books.rows
+        live = got & rows.admitted & ~rows.decoding & ~ledger.have & ~ledger.bad
+        ledger.on_lost(got & ~live)
+        if not live:
+            books.counters.bytes_wasted += len(data)
+            return 0
+        ledger.on_answered(live)
+        view = memoryview(data)[geometry.block_start(first) - base :]
+        share.keep_blocks(geometry, first, stop, view, live, len(data))
+        rows.on_blocks(share.shnum, live)
+        return len(data)
+
+    def _check_whole(self, share: Share, whole: Fragment, mask: int) -> int:
+        """Check a share that is all here; the blocks that cannot be trusted."""
+        books = self._books
+        ueb = books.metadata.ueb
+        assert ueb is not None
+        told: set[tuple[int, int]] = set()
+        bad = 0
+        segments = [segnum for first, stop in runs_of(mask) for segnum in range(first, stop)]
+        faults = check_whole(
+            whole, share.shnum, books.layout_of(share), books.geometry, ueb, segments
+        )
+        for segnum, reason, start, stop in faults:
+            bad |= 1 << segnum
+            if (start, stop) not in told:
+                told.add((start, stop))
+                books.advise(share, start, stop, reason)
+            if reason.startswith("BadHashError"):
+                books.last_failure = reason
+        if bad:
+            books.condemn(share, bad)
+        return bad
+
+    # -- ciphertext hashes ----------------------------------------------------
+
+    def seek_pages(self, upcoming: int, now: float) -> None:
+        """Fetch the hashes of what is admitted, or of what comes next.
+
+        :param upcoming: segments that readers need and nobody works on yet.
+        """
+        books = self._books
+        tree = books.metadata.tree
+        assert tree is not None
+        wanted = books.rows.admitted or upcoming & -upcoming
+        complete = True
+        for segnum in self._page_samples(wanted):
+            complete = self._seek_page(segnum, now) and complete
+        if complete and not books.rows.inquests and not books.options.verify_blocks:
+            for share in books.shares.values():
+                books.release(share.drop_fragments())
+
+    def _seek_page(self, segnum: int, now: float) -> bool:
+        """Get on with the pages above *segnum*; whether they are all here."""
+        books = self._books
+        tree = books.metadata.tree
+        assert tree is not None
+        page = tree.missing_page(segnum)
+        while page is not None:
+            share = self._pick_source(lambda share: not share.hashes_bad)
+            if share is None:
+                underway = any(read.kind is Kind.METADATA for read in books.reads)
+                if not underway and books.search.until is None and not books.search_again(now):
+                    books.lose(segnum, books.shortage())
+                return False
+            needs = books.metadata.seek_page(share, page)
+            self._report_faults()
+            if needs:
+                books.ask_ranges(share, Kind.METADATA, needs, now)
+                return False
+            page = tree.missing_page(segnum)
+        return True
+
+    def _page_samples(self, wanted: int) -> list[int]:
+        """The lowest segment of *wanted* in each page of leaves."""
+        tree = self._books.metadata.tree
+        assert tree is not None
+        samples = []
+        while wanted:
+            segnum = (wanted & -wanted).bit_length() - 1
+            samples.append(segnum)
+            if tree.levels == 0:
+                break
+            _first, stop = tree.leaves_of(tree.page_for(segnum, tree.levels))
+            wanted = wanted >> stop << stop
+        return samples
