@@ -48,6 +48,7 @@ class EncodedFile:
     leaves: tuple[bytes, ...]  # ciphertext hashes, as the uploader wrote them
     share_root_hash: bytes
     ueb: bytes
+    wrong_segments: frozenset[int] = frozenset()  # of which the uploader lied
 
     @property
     def size(self) -> int:
@@ -160,6 +161,7 @@ def encode(
         leaves=tuple(leaves),
         share_root_hash=share_tree[0],
         ueb=ueb,
+        wrong_segments=wrong_segments,
     )
 
 

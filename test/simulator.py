@@ -24,6 +24,7 @@ from tahoe_fastdl.core.download import Download, Options
 from tahoe_fastdl.core.geometry import Geometry
 from tahoe_fastdl.core.servers import Server
 from tahoe_fastdl.core.window import MIB, Budget
+from tahoe_fastdl.errors import BadCiphertextHash
 from tahoe_fastdl.shell.worker import Decoded, decode_batch
 
 from .sharemaker import BLOCK_HASHES, CRYPTTEXT, HEADER, SHARE_HASHES, UEB, EncodedFile, flip
@@ -589,10 +590,16 @@ class Simulation:
                 assert reader.error is None
                 if reader.range is not None:
                     low, high = reader.range
+                    assert not world.file.wrong_segments.intersection(
+                        range(*world.segments_of(reader))
+                    )
                     assert bytes(reader.data) == world.file.ciphertext[low:high]
             elif reader.spec.segnum is None or reader.spec.segnum < world.file.num_segments:
                 first, stop = world.segments_of(reader)
-                assert not world.is_possible(first, stop), f"{reader.error!r} in a good world"
+                if world.is_possible(first, stop):
+                    wrong = world.file.wrong_segments.intersection(range(first, stop))
+                    assert wrong, f"{reader.error!r} in a good world"
+                    assert isinstance(reader.error, BadCiphertextHash), reader.error
         assert not self.core.readers
         assert self.budget.used_bytes == 0
         assert not self._decoded and not self._in_worker

@@ -17,7 +17,7 @@ MIN_RATE_SAMPLE_BYTES = 16 * 1024  # shorter answers measure latency, not rate
 # A read is late after this many times its own server's estimate, and never
 # sooner than the floor: a busy reactor alone can cost a few hundredths.
 LATE_FACTOR = 3.0
-LATE_FLOOR_S = 0.15
+LATE_FLOOR_S = 0.3
 # Past this it counts as not coming: its blocks are asked of others at once.
 STALLED_FACTOR = 10.0
 STALLED_FLOOR_S = 1.5
