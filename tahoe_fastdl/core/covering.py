@@ -64,10 +64,18 @@ class Covering:
     # -- admission ------------------------------------------------------------
 
     def upcoming(self) -> int:
-        """Segments some reader needs and nobody works on, none past a lost one."""
+        """Segments some reader needs and nobody works on, none past a lost one.
+
+        A reader that does not take what is decoded for it gets no more than its
+        part of the room, or one that pauses would starve the others.
+        """
         books = self._books
+        assert books.account is not None
+        part = books.account.limit_bytes // len(books.readers)
         todo = 0
         for reader in books.readers.values():
+            if reader.held_bytes >= part:
+                continue
             mine = reader.todo
             lost = [segnum for segnum in books.rows.lost if mine >> segnum & 1]
             if lost:
@@ -90,12 +98,30 @@ class Covering:
             run = (~rest & (rest + 1)).bit_length() - 1
             length = self._stripe(run)
             if not length:
+                if books.is_blocked:
+                    self._feed_starving(whole, now)
                 return
-            books.rows.admit(mask_of(first, first + length))
-            if books.options.verify_blocks:
-                for segnum in range(first, first + length):
-                    self._proving.open(segnum)
-            self._cover(first, first + length, now)
+            self._admit_run(first, first + length, now)
+
+    def _admit_run(self, first: int, stop: int, now: float) -> None:
+        self._books.rows.admit(mask_of(first, stop))
+        if self._books.options.verify_blocks:
+            for segnum in range(first, stop):
+                self._proving.open(segnum)
+        self._cover(first, stop, now)
+
+    def _feed_starving(self, whole: int, now: float) -> None:
+        """There is no room, but a reader that has nothing must get its next segment:
+        who holds the room may pause for ever."""
+        books = self._books
+        for reader in books.readers.values():
+            mine = reader.todo & ~books.rows.decoding
+            if reader.held_bytes or not mine or mine & books.rows.admitted:
+                continue
+            segnum = (mine & -mine).bit_length() - 1
+            if segnum not in books.rows.lost and reader.todo == mine:
+                self._admit_run(segnum, segnum + 1, now)
+                self.send_desires(whole, now)
 
     def depth_bytes(self) -> int:
         """File bytes to have on their way at once, from measured rate and latency."""

@@ -176,6 +176,7 @@ class Download:
 
     def _let_go(self, batch: int, held: Held, reader: Reader) -> None:
         del held.waiting[reader.id]
+        reader.held_bytes -= held.reserved_bytes
         if not held.waiting:
             del self._held[batch]
             self._books.release(held.reserved_bytes)
@@ -348,5 +349,7 @@ class Download:
             assert reader.start is not None and reader.stop is not None
             start = max(reader.start, geometry.segment_start(first))
             end = min(reader.stop, geometry.segment_start(stop))
+            if reader.id not in held.waiting:
+                reader.held_bytes += held.reserved_bytes
             held.waiting[reader.id] = end
             self._books.out.append(r.Deliver(reader.id, batch, start, end))

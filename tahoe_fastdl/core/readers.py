@@ -21,6 +21,7 @@ class Reader:
     segnum: int | None = None  # a reader of one whole segment
     position: int = 0
     todo: int = 0
+    held_bytes: int = 0  # decoded for it and not delivered
     failed: bool = False  # its failure is told; it goes at the end of the turn
 
     @property

@@ -27,6 +27,9 @@ from .hub import Hub
 from .wire import Wire
 from .worker import Decoded, decode_batch
 
+# After these another download may find room or a slot.
+_FREEING = (r.ReadAnswered, r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.BatchDecoded)
+
 
 class Sink(Protocol):
     """Where decoded bytes go."""
@@ -89,6 +92,7 @@ class Driver:
         self._running = True
         self._next_reader = 0
         self._counted = (0, 0, 0, 0)
+        self._freed = False  # room or slots since the last turn
         hub.downloads.add(self)
 
     # -- readers --------------------------------------------------------------
@@ -146,6 +150,7 @@ class Driver:
         if not self._running:
             return
         self._events.append(event)
+        self._freed = self._freed or isinstance(event, _FREEING)
         if self._obeying:
             return
         self._obeying = True
@@ -170,13 +175,13 @@ class Driver:
         self._turn_scheduled = False
         if not self._running:
             return
-        used = self._hub.budget.used_bytes
         self.feed(r.TurnEnded(self._hub.cpu_busy()))
         if self.is_stopped():
             return
         self._set_timer(self.core.next_deadline())
         self._account()
-        if self._hub.budget.used_bytes < used or not self.core.readers:
+        if self._freed:
+            self._freed = False
             self._hub.wake_others(self)
 
     def is_stopped(self) -> bool:

@@ -58,9 +58,10 @@ class Hub:
 
     def cpu_busy(self) -> float:
         """The part of a core this process used of late, 0 to 1 (threads may make it more)."""
-        wall, cpu = time.monotonic(), time.process_time()
+        wall = time.monotonic()
         passed = wall - self._sampled[0]
         if passed >= CPU_SAMPLE_S:
+            cpu = time.process_time()
             self._busy = (cpu - self._sampled[1]) / passed
             self._sampled = (wall, cpu)
         return self._busy
