@@ -57,12 +57,9 @@ class _ReadDelivery(Delivery):
         """A batch of this read took so long to decrypt."""
         self.read_event.update(0, seconds, 0)
 
-    def resumeProducing(self) -> None:
-        """Write again; the pause goes into the status."""
-        before = self.paused_s
-        super().resumeProducing()
-        if self.paused_s > before:
-            self.read_event.update(0, 0, self.paused_s - before)
+    def on_paused(self, seconds: float) -> None:
+        """The consumer paused for so long."""
+        self.read_event.update(0, 0, seconds)
 
 
 class _SegmentSink:
@@ -215,7 +212,12 @@ class FastDownloadNode:
             return consumer
 
         d = delivery.done.addBoth(done)
-        delivery.begin()
+        try:
+            delivery.begin()
+        except BaseException:  # the consumer's own fault, and the caller's to see, as in stock
+            self._deliveries.pop(reader)
+            read_event.finished(time.time())
+            raise
         if not delivery.is_over:
             driver.join(r.ReaderJoined(reader, offset, offset + size), reader, delivery)
         return d

@@ -93,7 +93,29 @@ class Books:
 
     def layout_of(self, share: Share) -> Layout:
         """The share's own layout, or the one its encoder must have used."""
-        return share.layout or expected_layout(self.geometry)
+        return share.layout or expected_layout(self.geometry, self.metadata.version)
+
+    def check_place(self, share: Share) -> bool:
+        """Drop blocks that were cut at a place the share's own header does not name.
+
+        They prove nothing against it: they were never its blocks.
+
+        :return: whether there were any.
+        """
+        if share.layout is None or share.data_start in (-1, share.layout.data):
+            return False
+        mask = share.ledger.have & ~self.rows.decoding
+        if not mask:
+            return False
+        share.ledger.on_unwanted(mask)
+        self.release(share.use_up(mask))
+        self.rows.recount(mask, self.shares.values())
+        self.rows.uncover(mask)
+        for segnum, inquest in self.rows.inquests.items():
+            if mask >> segnum & 1:
+                inquest.good.discard(share.id)
+                inquest.unprovable.discard(share.id)
+        return True
 
     def changed(self) -> None:
         """Plan again at the end of this turn."""

@@ -19,6 +19,7 @@ from .plan import (
     stripe_length,
 )
 from .proving import Proving
+from .readers import Reader
 from .reads import Kind, Read
 from .window import KIB, MIB
 
@@ -69,19 +70,21 @@ class Covering:
         A reader that does not take what is decoded for it gets no more than its
         part of the room, or one that pauses would starve the others.
         """
+        todo = 0
+        for reader in self._books.readers.values():
+            todo |= self._upcoming_of(reader)
+        return todo
+
+    def _upcoming_of(self, reader: Reader) -> int:
         books = self._books
         assert books.account is not None
-        part = books.account.limit_bytes // len(books.readers)
-        todo = 0
-        for reader in books.readers.values():
-            if reader.held_bytes >= part:
-                continue
-            mine = reader.todo
-            lost = [segnum for segnum in books.rows.lost if mine >> segnum & 1]
-            if lost:
-                mine &= mask_of(0, min(lost))
-            todo |= mine
-        return todo & ~books.rows.admitted
+        if reader.held_bytes >= books.account.limit_bytes // len(books.readers):
+            return 0
+        mine = reader.todo
+        lost = [segnum for segnum in books.rows.lost if mine >> segnum & 1]
+        if lost:
+            mine &= mask_of(0, min(lost))
+        return mine & ~books.rows.admitted
 
     def admit(self, whole: int, now: float) -> None:
         """Take segments into the window while there is room, and ask for them.
@@ -90,18 +93,29 @@ class Covering:
         """
         books = self._books
         while not self.send_desires(whole, now):  # what waits for a slot goes first
-            todo = self.upcoming()
-            if not todo:
+            reader = self._next_reader()
+            if reader is None:
                 return
+            todo = self._upcoming_of(reader)
             first = (todo & -todo).bit_length() - 1
             rest = todo >> first
             run = (~rest & (rest + 1)).bit_length() - 1
-            length = self._stripe(run)
+            length = self._stripe(run, reader)
             if not length:
                 if books.is_blocked:
                     self._feed_starving(whole, now)
                 return
             self._admit_run(first, first + length, now)
+
+    def _next_reader(self) -> Reader | None:
+        """The reader with the least on its way, of those that need more: one that
+        seeks to the end of a file must not wait for one that reads all of it."""
+        books = self._books
+        needy = [reader for reader in books.readers.values() if self._upcoming_of(reader)]
+        if len(needy) < 2:
+            return needy[0] if needy else None
+        admitted = books.rows.admitted
+        return min(needy, key=lambda reader: (bin(reader.todo & admitted).count("1"), reader.id))
 
     def _admit_run(self, first: int, stop: int, now: float) -> None:
         self._books.rows.admit(mask_of(first, stop))
@@ -115,11 +129,10 @@ class Covering:
         who holds the room may pause for ever."""
         books = self._books
         for reader in books.readers.values():
-            mine = reader.todo & ~books.rows.decoding
-            if reader.held_bytes or not mine or mine & books.rows.admitted:
+            if reader.held_bytes or not reader.todo:
                 continue
-            segnum = (mine & -mine).bit_length() - 1
-            if segnum not in books.rows.lost and reader.todo == mine:
+            segnum = (reader.todo & -reader.todo).bit_length() - 1
+            if segnum not in books.rows.lost and not books.rows.admitted >> segnum & 1:
                 self._admit_run(segnum, segnum + 1, now)
                 self.send_desires(whole, now)
 
@@ -133,8 +146,8 @@ class Covering:
                 depth += server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0))
         return max(FIRST_DEPTH_BYTES, int(depth))
 
-    def _stripe(self, run: int) -> int:
-        """How many of the next *run* segments to admit now; 0: none yet."""
+    def _stripe(self, run: int, reader: Reader) -> int:
+        """How many of the next *run* segments to admit for *reader* now; 0: none yet."""
         books, geometry = self._books, self._books.geometry
         account, size = books.account, self._books.geometry.segment_size
         assert account is not None
@@ -143,7 +156,10 @@ class Covering:
         if run <= 2 * most and run * size <= limit // 2:
             most = run  # the rest in one round
         length = min(run, most)
-        flight = books.bytes_of(books.rows.admitted & ~books.rows.decoding)
+        rows = books.rows
+        flight = books.bytes_of(rows.admitted & ~rows.decoding)
+        if not reader.todo & rows.admitted:
+            flight = 0  # its first bytes need not wait for those of others
         depth = self.depth_bytes()
         if flight and flight + length * size > depth + size:
             if flight >= depth // 2 or (depth - flight) // size < 1:
@@ -152,11 +168,20 @@ class Covering:
         elif not flight:
             length = min(length, max(1, depth // size))
         while not account.has_room(length * size):
-            if flight or length == 1:
+            if flight or (length == 1 and self._will_free()):
                 books.is_blocked = True
                 return 0
+            if length == 1:
+                break  # nothing will ever make more room: a segment larger than it
             length //= 2
         return length
+
+    def _will_free(self) -> bool:
+        """Whether something under way will give bytes back."""
+        books = self._books
+        return bool(books.rows.admitted) or any(
+            reader.held_bytes for reader in books.readers.values()
+        )
 
     # -- choice ---------------------------------------------------------------
 
@@ -226,7 +251,8 @@ class Covering:
             return  # soon we know more, at least which error it is
         if inquest is not None:
             if not self._proving.is_examining(segnum, inquest) and not books.search_again(now):
-                self._proving.guess(segnum, inquest)
+                late = any(share.ledger.pending & bit for share in books.shares.values())
+                self._proving.guess(segnum, inquest, is_last=not late)
             return
         possible = {share.shnum for share in books.shares.values() if share.potential() & bit}
         if len(possible) < books.k and not books.search_again(now):

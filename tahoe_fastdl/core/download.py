@@ -19,7 +19,7 @@ from typing import Any
 from . import records as r
 from .books import Books, Counters, Options
 from .covering import Covering
-from .geometry import Geometry
+from .geometry import Geometry, mask_of
 from .metadata import Metadata
 from .opening import Opening
 from .plan import runs_of
@@ -307,6 +307,7 @@ class Download:
             return
         self._opening.seek_pages(self._covering.upcoming(), now)
         self._proving.examine(now)
+        self._opening.drop_fragments()
         self._covering.cover(now)
         self._covering.admit(self._opening.whole_length(), now)
         self._proving.decode()
@@ -326,13 +327,15 @@ class Download:
 
     def _on_batch_decoded(self, event: r.BatchDecoded, now: float) -> None:
         books = self._books
-        good = self._proving.finish(event.batch, event.bad)
-        if good is None:
+        coming = books.rows.admitted
+        proved = self._proving.finish(event.batch, event.bad)
+        if proved is None:
             books.out.append(r.DropBatch(event.batch))
             return
-        held = Held(books.bytes_of(good))
+        good, reserved_bytes = proved
+        held = Held(reserved_bytes)
         for reader in books.readers.values():
-            self._hand_over(event.batch, held, reader, good)
+            self._hand_over(event.batch, held, reader, good, coming)
         if held.waiting:
             self._held[event.batch] = held
         else:
@@ -341,11 +344,18 @@ class Download:
         self._drop_unwanted()
         books.changed()
 
-    def _hand_over(self, batch: int, held: Held, reader: Reader, good: int) -> None:
+    def _hand_over(self, batch: int, held: Held, reader: Reader, good: int, coming: int) -> None:
+        """Give a reader what it needs of a batch, unless it is far behind.
+
+        Bytes that it cannot take before others that nobody has asked for yet
+        would fill the budget and never leave it; it fetches them again when it
+        gets there.
+        """
         geometry = self._books.geometry
-        mine = reader.todo & good
-        reader.todo &= ~good
-        for first, stop in runs_of(mine):
+        for first, stop in runs_of(reader.todo & good):
+            if reader.todo & mask_of(0, first) & ~coming:
+                return
+            reader.todo &= ~mask_of(first, stop)
             assert reader.start is not None and reader.stop is not None
             start = max(reader.start, geometry.segment_start(first))
             end = min(reader.stop, geometry.segment_start(stop))

@@ -62,6 +62,7 @@ class Metadata:
     ueb: UEB | None = None
     geometry: Geometry | None = None
     tree: MerkleTree | None = None
+    version: int | None = None  # of the layout, once one share proved it
     guesses: list[Geometry] = field(factory=list)
     faults: list[Fault] = field(factory=list)
     asked: list[Share] = field(factory=list)  # whom we ask, in order
@@ -113,6 +114,7 @@ class Metadata:
         self.geometry = Geometry.of(self.size, self.k, self.n, ueb.segment_size)
         self.tree = MerkleTree(self.geometry.num_segments, ueb.crypttext_root_hash)
         self.ueb = ueb
+        self.version = layout.version
         return []
 
     def seek_ueb(self, share: Share, first_byte: int) -> list[tuple[int, int]]:
@@ -169,7 +171,7 @@ class Metadata:
         """Find one page of ciphertext hashes in *share*, like :meth:`seek_ueb`."""
         assert self.tree is not None and self.geometry is not None
         offset, length = self.tree.page_range(page)
-        layout = share.layout or expected_layout(self.geometry)
+        layout = share.layout or expected_layout(self.geometry, self.version)
         start = layout.crypttext_hash_tree + offset
         data = share.peek(start, length)
         if data is None and not share.was_asked(start, length):

@@ -34,6 +34,7 @@ class Opening:
         self._books = books
         self._sources: list[Share] = []  # whom we ask for metadata
         self._scouted: set[int] = set()  # shares asked before the geometry was known
+        self._complete = False  # all hashes that are wanted now are here
 
     def reset(self) -> None:
         """Nobody reads any more."""
@@ -217,6 +218,7 @@ class Opening:
                 books.advise(share, 0, V2_HEADER_SIZE, str(error))
                 books.retire(share, f"LayoutInvalid: {error}")
                 return 0
+            books.check_place(share)
         if read.kind is not Kind.BLOCKS or books.metadata.geometry is None:
             share.keep_fragment(read.start, read.stop, data)
             return len(data)
@@ -252,6 +254,7 @@ class Opening:
             books.counters.bytes_wasted += len(data)
             return 0
         ledger.on_answered(live)
+        share.data_start = layout.data
         view = memoryview(data)[geometry.block_start(first) - base :]
         share.keep_blocks(geometry, first, stop, view, live, len(data))
         rows.on_blocks(share.shnum, live)
@@ -290,12 +293,16 @@ class Opening:
         tree = books.metadata.tree
         assert tree is not None
         wanted = books.rows.admitted or upcoming & -upcoming
-        complete = True
+        self._complete = True
         for segnum in self._page_samples(wanted):
-            complete = self._seek_page(segnum, now) and complete
-        if complete and not books.rows.inquests and not books.options.verify_blocks:
-            for share in books.shares.values():
-                books.release(share.drop_fragments())
+            self._complete = self._seek_page(segnum, now) and self._complete
+
+    def drop_fragments(self) -> None:
+        """Forget bytes of shares that proved what they could."""
+        if self._complete:
+            for share in self._books.shares.values():
+                if not share.evidence_open:
+                    self._books.release(share.drop_fragments())
 
     def _seek_page(self, segnum: int, now: float) -> bool:
         """Get on with the pages above *segnum*; whether they are all here."""
@@ -311,6 +318,7 @@ class Opening:
                     books.lose(segnum, books.shortage())
                 return False
             needs = books.metadata.seek_page(share, page)
+            books.check_place(share)
             self._report_faults()
             if needs:
                 books.ask_ranges(share, Kind.METADATA, needs, now)

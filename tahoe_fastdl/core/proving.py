@@ -13,7 +13,7 @@ from attrs import define
 from .. import errors
 from . import records as r
 from .books import Books
-from .forensics import Inquest, Verdict, examine
+from .forensics import Inquest, Verdict, examine, read_layout
 from .geometry import mask_of
 from .reads import Kind
 from .share import Share
@@ -98,11 +98,12 @@ class Proving:
         )
         books.out.append(r.Decode(self._last_batch, first, stop, sources, hashes))
 
-    def finish(self, number: int, bad: tuple[int, ...]) -> int | None:
+    def finish(self, number: int, bad: tuple[int, ...]) -> tuple[int, int] | None:
         """A batch left its worker.
 
-        :return: the segments that are proved, whose bytes stay reserved; None
-            if everybody left meanwhile.
+        :return: the segments that are proved, and the bytes that stay reserved
+            as long as the batch is held, the bad ones among them; None if
+            everybody left meanwhile.
         """
         books = self._books
         batch = self._batches.pop(number, None)
@@ -111,10 +112,9 @@ class Proving:
         for segnum in bad:
             self._on_bad(segnum, batch)
         good = mask_of(batch.first, batch.stop) & ~sum(1 << segnum for segnum in bad)
-        books.release(batch.reserved_bytes - books.bytes_of(good))
         books.rows.finish(good)
         books.forget_blocks(good)
-        return good
+        return good, batch.reserved_bytes
 
     def _on_bad(self, segnum: int, batch: Batch) -> None:
         """A segment does not match its hash: somebody lied, or the uploader did."""
@@ -154,11 +154,16 @@ class Proving:
         books = self._books
         ueb = books.metadata.ueb
         assert ueb is not None
+        read_layout(share)
+        if books.check_place(share):
+            return
         evidence = examine(share, segnum, books.geometry, ueb)
-        if evidence.needs and not share.retired:
+        share.evidence_open = bool(evidence.needs) and not share.retired
+        if share.evidence_open:
             books.ask_ranges(share, Kind.EVIDENCE, list(evidence.needs), now)
         elif evidence.verdict is Verdict.GOOD:
             inquest.good.add(share.id)
+            inquest.guesses = None
         elif evidence.verdict is Verdict.BAD:
             books.advise(share, *evidence.culprit, evidence.reason)
             books.condemn(share, 1 << segnum)
@@ -168,13 +173,20 @@ class Proving:
                 books.last_failure = f"BadHashError: {evidence.reason}"
             share.proof_bad = True
             inquest.unprovable.add(share.id)
+            inquest.guesses = None
             books.rows.uncover(1 << segnum)
 
-    def guess(self, segnum: int, inquest: Inquest) -> None:
-        """Too few blocks can be proved: try the others, the segment's hash decides."""
+    def guess(self, segnum: int, inquest: Inquest, is_last: bool) -> None:
+        """Too few blocks can be proved: try the others, the segment's hash decides.
+
+        :param is_last: no further block is on its way; without a guess left
+            the segment is lost.
+        """
         books = self._books
         holders = {s.id: s.shnum for s in books.shares.values() if s.ledger.have >> segnum & 1}
         chosen = inquest.next_guess(books.k, holders)
+        if chosen is None and not is_last:
+            return
         if chosen is None:
             books.lose(segnum, books.shortage(segnum, inquest.good))
         elif books.metadata.tree is not None and books.metadata.tree.leaf(segnum) is not None:

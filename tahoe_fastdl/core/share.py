@@ -62,6 +62,8 @@ class Share:
         self.hashes_bad = False  # its ciphertext hash tree did not check out
         self.block_tree: MerkleTree | None = None  # proved by its share hash chain
         self.proof_bad = False  # its own hashes cannot prove its blocks
+        self.data_start = -1  # where the held blocks were taken to begin
+        self.evidence_open = False  # a verdict waits for more of its bytes
         self._fragments: list[Fragment] = []
         self._buffers: list[Buffer] = []
 
@@ -70,6 +72,7 @@ class Share:
         self.ledger.on_unwanted(self.ledger.wanted | self.ledger.have)
         self.ledger.on_lost(self.ledger.pending)
         self.late = 0
+        self.evidence_open = False
         self._buffers.clear()
         self._fragments.clear()
 

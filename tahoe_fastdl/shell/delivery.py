@@ -44,7 +44,6 @@ class Delivery:
         self.position = start
         self.stop_at = stop
         self.done: Deferred[None] = Deferred()
-        self.paused_s = 0.0
         self._on_delivered = on_delivered
         self._on_left = on_left
         self._clock = clock
@@ -85,6 +84,8 @@ class Delivery:
                     self._pieces[self.position + len(data)] = piece[len(data) :]
                 self.position += len(data)
                 self.consumer.write(data.obj if _is_whole(data) else bytes(data))
+        except Exception:  # noqa: BLE001 - the consumer's own fault fails its read, as in stock
+            self.fail(Failure())
         finally:
             self._writing = False
         if self.position > before and not self._over:
@@ -107,11 +108,17 @@ class Delivery:
     def _finish(self, result: Failure | None) -> None:
         self._over = True
         self._pieces.clear()
-        self.consumer.unregisterProducer()
+        try:
+            self.consumer.unregisterProducer()
+        except Exception:  # noqa: BLE001 - as in stock this is how the read ends
+            result = Failure()
         self._on_left(self.reader)
         self.done.callback(result)  # a Failure makes it an errback
 
     # -- IPushProducer --------------------------------------------------------
+
+    def on_paused(self, seconds: float) -> None:
+        """A pause is over; for those who count."""
 
     def pauseProducing(self) -> None:
         """Write nothing until resumed; prefetch goes on within the window."""
@@ -123,7 +130,7 @@ class Delivery:
     def resumeProducing(self) -> None:
         """Write again."""
         if self._paused_since is not None:
-            self.paused_s += self._clock() - self._paused_since
+            self.on_paused(self._clock() - self._paused_since)
             self._paused_since = None
         if self._successor is not None:
             self._successor.resumeProducing()
