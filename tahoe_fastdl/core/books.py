@@ -60,6 +60,7 @@ class Search:
     done: bool = False
     again: bool = False  # the one more before giving up was made
     damaged: bool = False  # something failed since the last
+    failed: bool = False  # a reader failed: shares may be mended when the next one comes
 
 
 @define(eq=False)
@@ -294,6 +295,7 @@ class Books:
     def fail(self, reader: Reader, error: Exception) -> None:
         """The reader cannot be served.  Its books are closed by ``Download``."""
         reader.failed = True
+        self.search.failed = True
         self.out.append(r.FailReader(reader.id, error))
 
 

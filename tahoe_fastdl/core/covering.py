@@ -49,7 +49,8 @@ class Covering:
         books, counters = self._books, self._books.counters
         mask = read.mask & books.rows.admitted & ~read.share.late
         allowed = HEDGE_FREE_BYTES + HEDGE_PART * counters.bytes_received
-        if mask and counters.bytes_hedged + read.length <= allowed:
+        cheap = counters.bytes_hedged + read.length <= allowed
+        if mask and cheap and self._has_spare(read, mask):
             counters.hedges += 1
             counters.bytes_hedged += read.length
             read.share.late |= mask
@@ -57,10 +58,20 @@ class Covering:
 
     def replace(self, read: Read) -> None:
         """A read counts as not coming: others give its blocks, whatever that costs."""
-        self._books.counters.replaced += 1
         mask = read.mask & self._books.rows.admitted
-        read.share.late |= mask
-        self._books.rows.uncover(mask)
+        if mask and self._has_spare(read, mask):
+            self._books.counters.replaced += 1
+            read.share.late |= mask
+            self._books.rows.uncover(mask)
+
+    def _has_spare(self, read: Read, mask: int) -> bool:
+        """Whether some share that nobody counts on could give these blocks instead."""
+        return any(
+            share is not read.share
+            and not share.retired
+            and not (share.assigned() | share.late | share.ledger.bad) & mask
+            for share in self._books.shares.values()
+        )
 
     # -- admission ------------------------------------------------------------
 

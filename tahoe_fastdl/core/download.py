@@ -152,6 +152,10 @@ class Download:
         if not books.readers:
             books.rows.lost.clear()  # shares may have come back
             search.again = False
+            if search.failed:
+                search.failed, search.damaged = False, True
+                for share in books.shares.values():
+                    share.forgive()
             books.account = self._budget.open()
         books.readers[reader.id] = reader
         if search.until is not None and search.until <= now:

@@ -78,6 +78,10 @@ class Ledger:
         """These blocks are missing from the share or were proved wrong."""
         self._set(self.wanted, self.pending & ~mask, self.have & ~mask, self.bad | mask)
 
+    def on_forgiven(self) -> None:
+        """Blocks that were bad may be good by now."""
+        self._set(self.wanted, self.pending, self.have, 0)
+
     def check_invariants(self) -> None:
         """:raise AssertionError: a law above does not hold."""
         assert not self.pending & self.have

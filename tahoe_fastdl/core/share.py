@@ -67,6 +67,13 @@ class Share:
         self._fragments: list[Fragment] = []
         self._buffers: list[Buffer] = []
 
+    def forgive(self) -> None:
+        """A reader failed and another comes: what was wrong may have been mended."""
+        self.ledger.on_forgiven()
+        self.ueb_bad = self.hashes_bad = self.proof_bad = False
+        self.layout = self.block_tree = None
+        self.data_start = -1
+
     def rest(self) -> None:
         """Nobody reads any more: keep what is known, forget what was held."""
         self.ledger.on_unwanted(self.ledger.wanted | self.ledger.have)
