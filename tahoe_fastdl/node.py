@@ -100,6 +100,25 @@ class _Relay:
         self._target.write(data)
 
 
+class _NobodyLeft:
+    """In place of a stock node that cannot be made either: every request fails."""
+
+    def __init__(self, failure: Failure) -> None:
+        self._failure = failure
+
+    def read(self, consumer: Any, offset: int, size: int) -> defer.Deferred[Any]:
+        """Fails."""
+        return defer.fail(self._failure)
+
+    def get_segment(self, segnum: int) -> tuple[defer.Deferred[Any], Any]:
+        """Fails."""
+        return defer.fail(self._failure), Cancel(lambda _cancel: None)
+
+    def get_segsize(self) -> defer.Deferred[int]:
+        """Fails."""
+        return defer.fail(self._failure)
+
+
 class FastDownloadNode:
     """A ``DownloadNode`` made by the seam for a client that enabled us."""
 
@@ -303,12 +322,17 @@ class FastDownloadNode:
         if not self._running:
             return
         self._driver = None
-        self._stock = self._make_stock()
+        try:
+            self._stock = self._make_stock()
+        except Exception:  # noqa: BLE001 - whatever it is, the readers have to hear of it
+            self._stock = _NobodyLeft(Failure())
         for delivery in list(self._deliveries.values()):
             self._finish_on_stock(delivery)
         pending, self._pending = list(self._pending.values()), {}
         for ask in pending:
             ask()
+        if isinstance(self._stock, _NobodyLeft):
+            self._stock = None  # the next request tries again
 
     def _finish_on_stock(self, delivery: _ReadDelivery) -> None:
         position, stop = delivery.position, delivery.stop_at

@@ -123,12 +123,26 @@ class Books:
         self.dirty = True
         self.counters.changes += 1
 
+    def admit(self, mask: int) -> None:
+        """Segments come into the window; each is proved as the operator wants it."""
+        self.rows.admit(mask)
+        if self.options.verify_blocks:
+            for first, stop in runs_of(mask):
+                for segnum in range(first, stop):
+                    self.rows.open_inquest(segnum)
+
     # -- bytes ----------------------------------------------------------------
 
     def reserve(self, length: int) -> None:
         """Take *length* bytes of the budget."""
         assert self.account is not None
         self.account.reserve(length)
+
+    def has_its_part(self, reader: Reader) -> bool:
+        """Whether what is decoded for *reader* and not taken fills its part of the room."""
+        assert self.account is not None
+        part = self.account.limit_bytes // len(self.readers)
+        return 0 < reader.held_bytes >= part
 
     def release(self, length: int) -> None:
         """Give *length* bytes back."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 from .books import Books
 from .forensics import Inquest
 from .geometry import mask_of
+from .merkle import MAX_PAGES_HELD
 from .plan import (
     MAX_READ_BYTES,
     SPAN_BYTES,
     choose_shares,
+    count_bits,
     cut_reads,
     runs_of,
     stripe_length,
@@ -29,6 +31,9 @@ from .window import KIB, MIB
 HORIZON_S = 0.5
 # Before rates are known; what a share's first round of reads brings.
 FIRST_DEPTH_BYTES = 4 * MIB
+
+# Their hashes must all be at hand: half of the leaf pages that are held.
+MAX_ADMITTED_SEGMENTS = MAX_PAGES_HELD * 1024 // 2
 
 # Hedges may cost this part of what was fetched, and a small row at any time.
 HEDGE_PART = 0.05
@@ -88,8 +93,7 @@ class Covering:
 
     def _upcoming_of(self, reader: Reader) -> int:
         books = self._books
-        assert books.account is not None
-        if reader.held_bytes >= books.account.limit_bytes // len(books.readers):
+        if books.has_its_part(reader):
             return 0
         mine = reader.todo
         lost = [segnum for segnum in books.rows.lost if mine >> segnum & 1]
@@ -126,13 +130,10 @@ class Covering:
         if len(needy) < 2:
             return needy[0] if needy else None
         admitted = books.rows.admitted
-        return min(needy, key=lambda reader: (bin(reader.todo & admitted).count("1"), reader.id))
+        return min(needy, key=lambda reader: (count_bits(reader.todo & admitted), reader.id))
 
     def _admit_run(self, first: int, stop: int, now: float) -> None:
-        self._books.rows.admit(mask_of(first, stop))
-        if self._books.options.verify_blocks:
-            for segnum in range(first, stop):
-                self._proving.open(segnum)
+        self._books.admit(mask_of(first, stop))
         self._cover(first, stop, now)
 
     def _feed_starving(self, whole: int, now: float) -> None:
@@ -166,9 +167,11 @@ class Covering:
         most = stripe_length(geometry.block_size, size, SPAN_BYTES, limit)
         if run <= 2 * most and run * size <= limit // 2:
             most = run  # the rest in one round
-        length = min(run, most)
+        length = min(run, most, MAX_ADMITTED_SEGMENTS // 2)
         rows = books.rows
         flight = books.bytes_of(rows.admitted & ~rows.decoding)
+        if count_bits(rows.admitted) >= MAX_ADMITTED_SEGMENTS:
+            return 0
         if not reader.todo & rows.admitted:
             flight = 0  # its first bytes need not wait for those of others
         depth = self.depth_bytes()

@@ -349,7 +349,7 @@ class Download:
         books.changed()
 
     def _hand_over(self, batch: int, held: Held, reader: Reader, good: int, coming: int) -> None:
-        """Give a reader what it needs of a batch, unless it is far behind.
+        """Give a reader what it needs of a batch, unless it is far behind or pauses.
 
         Bytes that it cannot take before others that nobody has asked for yet
         would fill the budget and never leave it; it fetches them again when it
@@ -357,7 +357,7 @@ class Download:
         """
         geometry = self._books.geometry
         for first, stop in runs_of(reader.todo & good):
-            if reader.todo & mask_of(0, first) & ~coming:
+            if reader.todo & mask_of(0, first) & ~coming or self._books.has_its_part(reader):
                 return
             reader.todo &= ~mask_of(first, stop)
             assert reader.start is not None and reader.stop is not None

@@ -4,6 +4,7 @@ Pure.  Tahoe stores a tree as an array of 32-byte nodes, root first, its
 leaves padded to a power of two with hashes everybody can compute.  A *page*
 is one row of at most 1024 nodes under one node that is proved already: page
 (1, 0) hangs from the root, page (2, i) from node i of that row, and so on.
+Pages of leaves are always full ones; the page below the root is the short one.
 Leaves alone rebuild what lies above them, so inner nodes inside a page are
 never asked for, and a seek into a file of 2**20 segments costs two pages of
 32 KiB.
@@ -73,7 +74,7 @@ class MerkleTree:
         self._pages: OrderedDict[Page, list[bytes]] = OrderedDict()
 
     def _row_depth(self, level: int) -> int:
-        return min(level * PAGE_BITS, self.depth)
+        return max(0, self.depth - (self.levels - level) * PAGE_BITS)
 
     def _page_bits(self, level: int) -> int:
         return self._row_depth(level) - self._row_depth(level - 1)

@@ -111,6 +111,8 @@ class Metadata:
             ueb = parse_ueb(body, self.ueb_hash)
         except BadHash:
             return None
+        if ueb.size not in (None, self.size):
+            raise MalformedUEB(f"a file of {ueb.size} bytes, and the cap says {self.size}")
         self.geometry = Geometry.of(self.size, self.k, self.n, ueb.segment_size)
         self.tree = MerkleTree(self.geometry.num_segments, ueb.crypttext_root_hash)
         self.ueb = ueb

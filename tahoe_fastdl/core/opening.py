@@ -185,7 +185,7 @@ class Opening:
                 continue
             data = books.layout_of(share).data
             mask = todo & mask_of(*geometry.whole_blocks(read.start - data, read.stop - data))
-            books.rows.admit(mask)
+            books.admit(mask & ~books.rows.admitted)
             share.ledger.on_wanted(mask)
             share.ledger.on_asked(mask)
             read.mask, read.data_start = mask, data
@@ -200,7 +200,7 @@ class Opening:
             mask = todo & mask_of(*blocks) & ~share.ledger.have
             if share.retired or not mask:
                 continue
-            books.rows.admit(mask)
+            books.admit(mask & ~books.rows.admitted)
             share.ledger.on_wanted(mask)
             books.reserve(len(fragment.data))
             kept = self.keep_blocks(share, fragment, mask, layout.data)

@@ -43,6 +43,11 @@ def runs_of(mask: int) -> Iterator[tuple[int, int]]:
         position += length
 
 
+def count_bits(mask: int) -> int:
+    """How many bits of *mask* are set; cost by their spread, not by where they begin."""
+    return bin(mask >> ((mask & -mask).bit_length() - 1)).count("1") if mask else 0
+
+
 def choose_shares(
     shares: Iterable[Share],
     servers: Mapping[int, Server],

@@ -20,6 +20,7 @@ class UEB:
     """The fields of a UEB that a download uses."""
 
     segment_size: int
+    size: int | None  # of the file; every encoder since 2007 writes it
     crypttext_root_hash: bytes
     share_root_hash: bytes
 
@@ -63,9 +64,10 @@ def parse_ueb(data: bytes, expected_hash: bytes) -> UEB:
     fields = unpack(data)
     try:
         segment_size = _number(fields[b"segment_size"], "segment_size")
+        size = _number(fields[b"size"], "size") if b"size" in fields else None
         crypttext_root, share_root = fields[b"crypttext_root_hash"], fields[b"share_root_hash"]
     except KeyError as missing:
         raise MalformedUEB(f"no field {missing.args[0]!r}") from None
     if len(crypttext_root) != HASH_SIZE or len(share_root) != HASH_SIZE:
         raise MalformedUEB("a root hash is not 32 bytes long")
-    return UEB(segment_size, crypttext_root, share_root)
+    return UEB(segment_size, size, crypttext_root, share_root)
