@@ -142,8 +142,8 @@ def _check(client: Client, found: str, expected: str) -> None:
 def upload(grid: Grid, sample: Sample, say: Progress) -> tuple[str, str]:
     """Upload a sample; returns its cap and the SHA-256 of its bytes."""
     # From a seed, so that each run has the same bytes, which do not compress.
-    data = random.Random(sample.title).getrandbits(8 * sample.length).to_bytes(
-        sample.length, "little"
+    data = (
+        random.Random(sample.title).getrandbits(8 * sample.length).to_bytes(sample.length, "little")
     )
     client = grid.clients[sample.uploader]
     began = time.monotonic()

@@ -246,6 +246,9 @@ class Grid:
         for client in clients:
             client.set_introducer(self._furl)
             client.configure(client.options.as_config())
+            if client.options.static_servers:
+                path = client.directory / "private" / "servers.yaml"
+                path.write_text(client.options.static_servers, encoding="utf-8")
             client.start()
 
     def _wait_for_clients(self, clients: list[Client], timeout_s: float | None = None) -> None:

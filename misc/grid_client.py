@@ -51,6 +51,8 @@ class ClientOptions:
     happy: int = 1
     # Of files this client uploads; a file carries its own for whoever reads it.
     max_segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    # Its private/servers.yaml: where it finds servers, whatever those announce.
+    static_servers: str = ""
     # Anything else, by section and option; comes last, so it can also override.
     config: Config = field(default_factory=dict)
 
@@ -173,7 +175,9 @@ class Client(NodeProcess):
         states = self.server_states()
         return sum(state.startswith(prefix) for state in states) >= servers
 
-    def download_events(self, storage_index: str | None = None) -> dict[str, Any]:
+    def download_events(
+        self, storage_index: str | None = None, timeout_s: float = 60.0
+    ) -> dict[str, Any]:
         """Tahoe's own timeline of its newest download, or of a file's newest one.
 
         ``["block"]`` has an entry for each remote read, ``["dyhb"]`` for each
@@ -191,7 +195,8 @@ class Client(NodeProcess):
         ]
         if not numbers:
             raise GridError(f"{self.name} lists no such download")
-        events: dict[str, Any] = self.get_json(f"/status/down-{max(numbers)}/event_json")
+        path = f"/status/down-{max(numbers)}/event_json"
+        events: dict[str, Any] = self.get_json(path, timeout_s)
         return events
 
     def reads_sent(self) -> dict[int, int]:

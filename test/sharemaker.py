@@ -18,7 +18,7 @@ from allmydata import uri
 from allmydata.hashtree import HashTree
 from allmydata.immutable.layout import WriteBucketProxy, WriteBucketProxy_v2
 from allmydata.util import hashutil
-from attrs import frozen
+from attrs import field, frozen
 
 HEADER, DATA, PLAINTEXT, CRYPTTEXT, BLOCK_HASHES, SHARE_HASHES, UEB = PARTS = (
     "header",
@@ -38,16 +38,16 @@ class EncodedFile:
     ``parts`` says where in every share each of ``PARTS`` lies: ``(start, stop)``.
     """
 
-    ciphertext: bytes
+    ciphertext: bytes = field(repr=False)
     k: int
     n: int
     segment_size: int
-    ueb_hash: bytes
-    shares: tuple[bytes, ...]
+    ueb_hash: bytes = field(repr=False)
+    shares: tuple[bytes, ...] = field(repr=False)
     parts: dict[str, tuple[int, int]]
-    leaves: tuple[bytes, ...]  # ciphertext hashes, as the uploader wrote them
-    share_root_hash: bytes
-    ueb: bytes
+    leaves: tuple[bytes, ...] = field(repr=False)  # ciphertext hashes, as the uploader wrote them
+    share_root_hash: bytes = field(repr=False)
+    ueb: bytes = field(repr=False)
     wrong_segments: frozenset[int] = frozenset()  # of which the uploader lied
 
     @property

@@ -13,9 +13,10 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Optional
+from functools import partial
+from typing import Optional, Union
 
 from attrs import define, field, frozen
 
@@ -29,7 +30,12 @@ from tahoe_fastdl.shell.worker import Decoded, decode_batch
 
 from .sharemaker import BLOCK_HASHES, CRYPTTEXT, HEADER, SHARE_HASHES, UEB, EncodedFile, flip
 
-MAX_EVENTS = 60_000
+# After these another download of the node may find room or a slot.
+FREEING = (r.ReadAnswered, r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.BatchDecoded)
+
+Answer = Union[r.ReadAnswered, r.ReadFailed]
+
+MAX_EVENTS = 20_000
 PATIENCE_S = 10.0
 
 
@@ -139,8 +145,9 @@ class SimReader:
     segment_range: Optional[tuple[int, int]] = None
     segment_size: Optional[int] = None
     position: int = 0
-    data: bytearray = field(factory=bytearray)
-    pieces: dict[int, bytes] = field(factory=dict)
+    data: bytearray = field(factory=bytearray, repr=False)
+    pieces: dict[int, bytes] = field(factory=dict, repr=False)
+    joined: bool = False
     paused: bool = False
     pauses: int = 0
     end: End = End.WAITING
@@ -167,6 +174,7 @@ class World:
     verify_blocks: bool = False
     patience_s: float = PATIENCE_S
     cpu_busy: float = 0.0
+    claimed_size: Optional[int] = None  # what the cap says, if it lies
     seed: int = 0
     shuffle: float = 0.0  # how far events may be late, as a part of their delay
 
@@ -227,12 +235,19 @@ class SentRead:
 class Simulation:
     """Runs a world.  ``run()`` ends when nothing can happen any more."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, beside: Optional[Simulation] = None) -> None:
+        """:param beside: a download by the same node, of the same servers."""
         self.world = world
         self.now = 0.0
         self.random = random.Random(world.seed)
-        self.budget = Budget(world.budget_bytes)
-        self.records = {i: Server(spec.max_reads) for i, spec in enumerate(world.servers)}
+        self.budget = Budget(world.budget_bytes) if beside is None else beside.budget
+        if beside is None:
+            self.records = {i: Server(spec.max_reads) for i, spec in enumerate(world.servers)}
+        else:
+            self.records = beside.records
+        self.is_alone = beside is None
+        if beside is not None:
+            beside.is_alone = False
         self.servers: list[SimServer] = []
         self.readers: dict[int, SimReader] = {}
         self.sent: list[SentRead] = []
@@ -242,7 +257,7 @@ class Simulation:
         self.most_decodes = 0
         file = world.file
         self.core = Download(
-            file.size,
+            file.size if world.claimed_size is None else world.claimed_size,
             file.k,
             file.n,
             file.ueb_hash,
@@ -261,6 +276,7 @@ class Simulation:
         self._queue: deque[r.Event] = deque()
         self._obeying = False
         self._turn_scheduled = False
+        self._freed = False
         self._in_worker: dict[int, r.Decode] = {}
         self._decoded: dict[int, Decoded] = {}
         self._bad: dict[int, tuple[int, ...]] = {}
@@ -301,32 +317,45 @@ class Simulation:
         self._sequence += 1
         heapq.heappush(self._timeline, (max(when, self.now), self._sequence, what))
 
-    def _after(self, delay_s: float, what: Callable[[], None]) -> None:
-        stretch = 1 + self.world.shuffle * self.random.random()
-        self.at(self.now + delay_s * stretch, what)
+    def _after(self, delay_s: float, what: Callable[[], None], mood: Mood = Mood.GOOD) -> None:
+        delay_s *= 1 + self.world.shuffle * self.random.random()
+        patience_s = self.world.patience_s
+        if mood is Mood.SLOW:
+            delay_s += patience_s * (0.02 + 0.5 * self.random.random())
+        if mood in HONEST:
+            delay_s = min(delay_s, 0.9 * patience_s)
+        elif mood is Mood.OVERDUE:
+            delay_s += 25 * patience_s
+        self.at(self.now + delay_s, what)
 
     # -- the loop -------------------------------------------------------------
 
     def run(self, until: float = float("inf")) -> Simulation:
         """Let time pass until nothing is left to happen, or to a moment."""
         while True:
-            deadline = self.core.next_deadline()
-            due = self._timeline[0][0] if self._timeline else None
-            if deadline is None and due is None:
+            when = self.next_time()
+            if when is None or when > until:
                 break
-            if deadline is not None and (due is None or deadline < due):
-                if deadline > until:
-                    break
-                self._pass_time(deadline)
-                continue
-            assert due is not None
-            if due > until:
-                break
-            _when, _sequence, what = heapq.heappop(self._timeline)
-            self.now = due
-            what()
-        self.now = max(self.now, until) if until != float("inf") else self.now
+            self.step()
+        if until != float("inf"):
+            self.now = max(self.now, until)
         return self
+
+    def next_time(self) -> Optional[float]:
+        """When something happens next; None: never again."""
+        deadline = self.core.next_deadline()
+        due = self._timeline[0][0] if self._timeline else None
+        return min((when for when in (deadline, due) if when is not None), default=None)
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        deadline = self.core.next_deadline()
+        if deadline is not None and (not self._timeline or deadline < self._timeline[0][0]):
+            self._pass_time(deadline)
+            return
+        due, _sequence, what = heapq.heappop(self._timeline)
+        self.now = max(self.now, due)
+        what()
 
     def _pass_time(self, deadline: float) -> None:
         self.now = max(self.now, deadline)
@@ -343,15 +372,31 @@ class Simulation:
         try:
             while self._queue:
                 self.events += 1
+                self._freed = self._freed or isinstance(self._queue[0], FREEING)
                 assert self.events < MAX_EVENTS, "no end in sight"
                 for action in self.core.receive(self._queue.popleft(), self.now):
                     self._obey(action)
                 self.check_laws()
         finally:
             self._obeying = False
+        self._want_turn()
+
+    def _want_turn(self) -> None:
         if self.core.wants_turn and not self._turn_scheduled:
             self._turn_scheduled = True
             self._after(1e-4 if self.world.shuffle else 0.0, self._turn)
+
+    def has_freed(self) -> bool:
+        """Whether others may find room or a slot that was not there; asking resets it."""
+        if self._turn_scheduled or not self._freed:
+            return False
+        self._freed = False
+        return True
+
+    def wake(self) -> None:
+        """Another download of the node freed something."""
+        self.core.wake()
+        self._want_turn()
 
     def _turn(self) -> None:
         self._turn_scheduled = False
@@ -362,7 +407,7 @@ class Simulation:
     def _join(self, reader: SimReader) -> None:
         if reader.end is not End.WAITING:
             return
-        spec = reader.spec
+        spec, reader.joined = reader.spec, True
         if spec.start is not None and spec.stop is not None:
             reader.position = spec.start
             self.feed(r.ReaderJoined(reader.id, spec.start, spec.stop))
@@ -460,20 +505,20 @@ class Simulation:
         for number, server in enumerate(self.servers):
             mood = self._mood(server.spec.searches, server.searches)
             server.searches += 1
-            delay_s = self._delay(server.spec.latency_s, mood)
+            latency_s = server.spec.latency_s
             if mood is Mood.FAIL:
-                self._after(delay_s, self._search_done)
+                self._after(latency_s, self._search_done)
             elif mood is not Mood.NEVER:
-                self._after(delay_s, lambda n=number, s=delay_s: self._found(n, s))  # type: ignore[misc]
+                self._after(latency_s, partial(self._found, number, self.now), mood)
         self._search_done()
 
-    def _found(self, number: int, seconds: float) -> None:
+    def _found(self, number: int, asked: float) -> None:
         found = []
         for shnum in self.servers[number].contents:
             share = len(self._share_ids) + 1
             self._share_ids[share] = number, shnum
             found.append((share, shnum))
-        self.feed(r.ServerAnswered(number, seconds, tuple(found)))
+        self.feed(r.ServerAnswered(number, self.now - asked, tuple(found)))
         self._search_done()
 
     def _search_done(self) -> None:
@@ -481,17 +526,12 @@ class Simulation:
         if self._waiting == 0:
             self.feed(r.SearchEnded(0))
 
-    def _delay(self, delay_s: float, mood: Mood) -> float:
-        if mood is Mood.SLOW:
-            return delay_s + self.world.patience_s * (0.02 + 0.5 * self.random.random())
-        if mood is Mood.OVERDUE:
-            return delay_s + 25 * self.world.patience_s
-        return delay_s
-
     def _read(self, action: r.SendRead) -> None:
         number, shnum = self._share_ids[action.share]
         server, record = self.servers[number], self.records[number]
-        assert self.core.readers, "a read and nobody to read it for"
+        assert any(
+            reader.joined and reader.end is End.WAITING for reader in self.readers.values()
+        ), "a read and nobody to read it for"
         assert 0 <= action.start < 2**63 and 0 < action.length <= 4 * MIB, action
         assert record.max_reads == 0 or record.reads_in_flight <= record.max_reads, "no slot"
         assert action.read not in self._on_the_way and action.read not in self._answered
@@ -507,13 +547,14 @@ class Simulation:
         elif mood is Mood.GARBLED and data:
             data = flip(data, self.random.randrange(len(data)), self.random.randrange(1, 256))
         server.busy_until = max(self.now, server.busy_until) + len(data) / server.spec.rate
-        delay_s = self._delay(server.busy_until - self.now + server.spec.latency_s, mood)
+        delay_s = server.busy_until - self.now + server.spec.latency_s
+        event: Answer = r.ReadAnswered(action.read, data)
         if mood is Mood.FAIL:
-            self._after(delay_s, lambda: self._come_back(r.ReadFailed(action.read, "gone")))
-        elif mood is not Mood.NEVER:
-            self._after(delay_s, lambda: self._come_back(r.ReadAnswered(action.read, data)))
+            event = r.ReadFailed(action.read, "gone")
+        if mood is not Mood.NEVER:
+            self._after(delay_s, partial(self._come_back, event), mood)
 
-    def _come_back(self, event: r.ReadAnswered | r.ReadFailed) -> None:
+    def _come_back(self, event: Answer) -> None:
         del self._on_the_way[event.read]
         self._answered.add(event.read)
         self.feed(event)
@@ -572,9 +613,8 @@ class Simulation:
         for record in self.records.values():
             assert record.reads_in_flight >= 0 and record.bytes_in_flight >= 0
             assert 0 <= record.stalled <= record.reads_in_flight
-        if not core.readers:
+        if not core.readers and self.is_alone:
             assert self.budget.used_bytes == 0, "bytes held for nobody"
-            assert not self._queue or not self._decoded
         held = sum(len(d.ciphertext or b"") for d in self._decoded.values())
         if not self._queue:
             assert held <= self.budget.used_bytes, "decoded bytes outside the books"
@@ -606,6 +646,24 @@ class Simulation:
         if not self._on_the_way:
             for record in self.records.values():
                 assert record.reads_in_flight == record.bytes_in_flight == record.stalled == 0
+
+
+def run_together(simulations: Sequence[Simulation]) -> None:
+    """Run downloads of one node side by side to their end, and check them."""
+    while True:
+        times = [(s.next_time(), i) for i, s in enumerate(simulations)]
+        due = min(((when, i) for when, i in times if when is not None), default=None)
+        if due is None:
+            break
+        for simulation in simulations:
+            simulation.now = max(simulation.now, due[0])
+        simulations[due[1]].step()
+        if simulations[due[1]].has_freed():
+            for i, simulation in enumerate(simulations):
+                if i != due[1]:
+                    simulation.wake()
+    for simulation in simulations:
+        simulation.check_end()
 
 
 def spread(

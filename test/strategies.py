@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Optional
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -31,7 +31,8 @@ def examples(count: int, **more: Any) -> settings:
         deadline=None,
         derandomize=_SAME,
         database=None,
-        print_blob=True,
+        report_multiple_bugs=False,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         **more,
     )

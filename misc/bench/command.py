@@ -1,0 +1,146 @@
+"""The command line of the sweep."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from misc.bench import cases, machine, report
+from misc.bench.cases import LAN, PRESETS, Case
+from misc.bench.measure import WrongBytesError
+from misc.bench.progress import Progress, duration
+from misc.bench.results import Results
+from misc.bench.stage import Stage
+from misc.bench.sweep import Sweep
+from misc.grid import GridError
+from misc.wan import WanError
+
+HERE = Path(__file__).resolve().parent
+DEFAULT_RESULTS = HERE / "results" / "sweep.jsonl"
+QUICK_RESULTS = HERE / "results" / "quick.jsonl"
+DOCS = HERE.parent.parent / "docs"
+
+STOCK_LIMIT_S = 120.0
+QUICK_LIMIT_S = 30.0
+QUICK_S = 165.0  # the rest of three minutes goes into stopping the nodes
+
+
+def list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """An option's parser: several, separated by commas."""
+
+    def parse_list(text: str) -> list[Any]:
+        try:
+            return [parse(each.strip()) for each in text.split(",")]
+        except ValueError as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from problem
+
+    return parse_list
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="misc/bench",
+        description="Measures stock and fast downloads side by side. Without options: the full"
+        " sweep, which takes most of a day; stop it with Ctrl-C, and the same command goes on.",
+    )
+    preset = parser.add_mutually_exclusive_group()
+    preset.add_argument("--quick", action="store_true", help="a few cases, within 3 minutes")
+    preset.add_argument(
+        "--standard", action="store_true", help="near: all; far: one size, fewer encodings"
+    )
+    grid = parser.add_argument_group("which cases (lists, separated by commas)")
+    grid.add_argument("--sizes", type=list_of(cases.parse_size), help="1MB,10MB,100MB")
+    grid.add_argument("--encodings", type=list_of(cases.parse_encoding), help="3-of-10,20-of-60")
+    grid.add_argument("--segments", type=list_of(cases.parse_segment), help="128KiB,1MiB")
+    grid.add_argument("--transports", type=list_of(cases.parse_transport), help="foolscap,http")
+    grid.add_argument("--wires", type=list_of(cases.parse_wire), help=", ".join(cases.WIRES))
+    grid.add_argument("--runs", type=int, help="downloads of each kind a case")
+    parser.add_argument(
+        "--stock-limit",
+        type=float,
+        metavar="SECONDS",
+        help=f"give up a case in which a download takes longer (default {STOCK_LIMIT_S:.0f})",
+    )
+    parser.add_argument(
+        "--within", type=float, metavar="SECONDS", help="begin nothing that would end later"
+    )
+    parser.add_argument("--results", type=Path, help="the file of raw results to go on with")
+    parser.add_argument("--again", action="store_true", help="begin that file anew")
+    parser.add_argument("--plan", action="store_true", help="list the cases, measure nothing")
+    parser.add_argument(
+        "--report", action="store_true", help="measure nothing; write the report from the results"
+    )
+    parser.add_argument(
+        "--docs", type=Path, default=DOCS, help="where the report goes (default docs/)"
+    )
+    return parser.parse_args(arguments)
+
+
+def chosen_cases(options: argparse.Namespace) -> list[Case]:
+    """The cases that the options name."""
+    name = "quick" if options.quick else "standard" if options.standard else "full"
+    fields = ("sizes", "encodings", "segments", "transports", "wires", "runs")
+    given = {field: getattr(options, field) for field in fields if getattr(options, field)}
+    blocks = PRESETS[name]
+    if set(given) - {"runs"}:
+        # A choice of cases is a choice within all combinations.
+        blocks = blocks[:1] if name != "quick" else (replace(blocks[0], runs=1),)
+    return cases.in_order(case for block in blocks for case in replace(block, **given).cases())
+
+
+def sweep(options: argparse.Namespace, results: Results, chosen: Sequence[Case]) -> int:
+    """Measure what is left; returns the exit status."""
+    began = time.monotonic()
+    session = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    within_s = options.within or (QUICK_S if options.quick else None)
+    limit_s = options.stock_limit or (QUICK_LIMIT_S if options.quick else STOCK_LIMIT_S)
+    work = Sweep(chosen, results, session, limit_s, began + within_s if within_s else None)
+    progress = Progress(len(work.left))
+    progress.on_start(work.remaining_s())
+    if not work.left:
+        return 0
+    results.add_session(session, machine.about())
+    places = {(case.transport, case.wire != LAN) for case in work.left}
+    with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-bench-") as directory:
+        with Stage(Path(directory), places, progress.on_step) as stage:
+            work.run(stage, progress)
+    progress.say(f"over after {duration(time.monotonic() - began)}; results: {results.path.name}")
+    if work.out_of_time:
+        progress.say(f"no time was left for {len(work.out_of_time)} cases")
+    for case in work.failed:
+        progress.on_failure(str(case))
+    return 1 if work.failed else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    options = parse(arguments)
+    path = options.results or (QUICK_RESULTS if options.quick else DEFAULT_RESULTS)
+    if options.again:
+        path.unlink(missing_ok=True)
+    results = Results(path)
+    if options.report:
+        report.write(results, options.docs)
+        return 0
+    chosen = chosen_cases(options)
+    if options.plan:
+        for case in chosen:
+            print(case)
+        return 0
+    try:
+        status = sweep(options, results, chosen)
+    except (GridError, WanError, WrongBytesError) as problem:
+        print(f"\nThe sweep failed: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on", file=sys.stderr)
+        return 130
+    print(report.short_table(results, chosen))
+    return status
