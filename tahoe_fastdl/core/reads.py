@@ -142,16 +142,20 @@ class ReadBook:
         return None
 
     def take_overdue(self, now: float) -> list[Read]:
-        """Move every read whose deadline has passed one stage on."""
-        moved: list[Read] = []
+        """Move every read whose deadline has passed on to the stage it is in now.
+
+        :return: each of them once, also if the process slept through several
+            of its deadlines.
+        """
+        moved: dict[int, Read] = {}
         while True:
             when = self.next_deadline()
             if when is None or when > now:
-                return moved
+                return list(moved.values())
             _when, read_id = heapq.heappop(self._deadlines)
             read = self._reads[read_id]
             read.stage = NEXT_STAGE[read.stage]
-            moved.append(read)
+            moved[read_id] = read
             if read.stage is Stage.ABANDONED:
                 self._servers[read.share.server].stalled -= 1
                 del self._reads[read_id]
