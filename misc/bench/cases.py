@@ -60,6 +60,12 @@ USUAL = (Encoding(3, 10), Encoding(20, 60), Encoding(80, 240))
 ENCODINGS = (*LADDER, *USUAL)
 
 
+def segment_title(segment_bytes: int) -> str:
+    """``128 KiB``, ``1 MiB``."""
+    kib = segment_bytes / KIB
+    return f"{kib / KIB:g} MiB" if kib >= KIB else f"{kib:g} KiB"
+
+
 @dataclass(frozen=True)
 class File:
     """A file of the sweep; its bytes follow from this."""
@@ -70,7 +76,7 @@ class File:
 
     def __str__(self) -> str:
         length = f"{self.length / MB:g} MB"
-        return f"{length}, {self.encoding}, {self.segment_bytes // KIB} KiB segments"
+        return f"{length}, {self.encoding}, {segment_title(self.segment_bytes)} segments"
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,16 @@ class Books:
         self.account.reserve(length)
 
     def has_its_part(self, reader: Reader) -> bool:
-        """Whether what is decoded for *reader* and not taken fills its part of the room."""
+        """Whether what is decoded for *reader* and not taken fills its part of the room.
+
+        Never while it waits for the segment at its position: what it holds then
+        lies behind that one, and it cannot take it.
+        """
         assert self.account is not None
+        if reader.todo:
+            first = (reader.todo & -reader.todo).bit_length() - 1
+            if self.geometry.segment_start(first) <= reader.position:
+                return False
         part = self.account.limit_bytes // len(self.readers)
         return 0 < reader.held_bytes >= part
 

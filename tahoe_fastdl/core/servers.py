@@ -2,7 +2,7 @@
 
 Pure.  Shared by all downloads of a client.  Times are monotonic seconds,
 rates bytes a second.  A server answers one connection's reads in order, so
-a read's service time runs from the answer before it.
+while it has something to do its rate is what comes over any stretch of time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ DEFAULT_LATENCY_S = 0.1
 DEFAULT_RATE = 20e6
 
 SMOOTHING = 0.25  # weight of a new sample
-MIN_RATE_SAMPLE_BYTES = 16 * 1024  # shorter answers measure latency, not rate
+MIN_RATE_SAMPLE_BYTES = 16 * 1024  # fewer bytes measure latency, not rate
+# Several answers may come out of one system call: a rate is taken over at least so long.
+RATE_SAMPLE_S = 0.02
 
 # A read is late after this many times its own server's estimate, and never
 # sooner than the floor: a busy reactor alone can cost a few hundredths.
@@ -35,8 +37,9 @@ class Server:
         self.bytes_in_flight = 0
         self.lies = 0
         self.stalled = 0  # reads given up as not coming and still out
-        self._last_answer = float("-inf")
-        self._free_at = float("-inf")
+        self._sample_since = 0.0  # when the bytes below began to come
+        self._sample_bytes = 0
+        self._alone = False  # they began with a question to an idle server
 
     def has_slot(self) -> bool:
         """Whether one more read may be sent now."""
@@ -63,6 +66,8 @@ class Server:
         """
         expected = self.expected_s(length)
         spread = 4 * self.deviation_s
+        if self.reads_in_flight == 0:
+            self._sample_since, self._sample_bytes, self._alone = now, 0, True
         self.reads_in_flight += 1
         self.bytes_in_flight += length
         late = now + max(LATE_FLOOR_S, LATE_FACTOR * expected + spread)
@@ -71,19 +76,20 @@ class Server:
 
     def on_answered(self, length: int, asked_length: int, sent: float, now: float) -> None:
         """*length* bytes arrived for a read of *asked_length* sent at *sent*."""
-        alone = sent >= self._last_answer
-        service = max(1e-6, now - max(sent, self._last_answer))
-        self._last_answer = now
         self.on_retired(asked_length)
-        if length >= MIN_RATE_SAMPLE_BYTES:
-            if alone and self.latency_s is not None:
-                service = max(service - self.latency_s, service / 4)
-            sample = length / service
-            self.rate = (
-                sample if self.rate is None else self.rate + SMOOTHING * (sample - self.rate)
-            )
-        elif alone:
-            self.on_latency(now - sent)
+        self._sample_bytes += length
+        passed = now - self._sample_since
+        if self._sample_bytes < MIN_RATE_SAMPLE_BYTES:
+            if self._alone and self.reads_in_flight == 0:
+                self.on_latency(now - sent)
+            return
+        if passed < RATE_SAMPLE_S and self.reads_in_flight:
+            return  # more is coming
+        if self._alone and self.latency_s is not None:
+            passed = max(passed - self.latency_s, passed / 4)
+        sample = self._sample_bytes / max(passed, 1e-3)
+        self.rate = sample if self.rate is None else self.rate + SMOOTHING * (sample - self.rate)
+        self._sample_since, self._sample_bytes, self._alone = now, 0, False
 
     def on_retired(self, asked_length: int) -> None:
         """A read is over, with or without an answer."""

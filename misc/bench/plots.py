@@ -1,0 +1,274 @@
+"""The figures of docs/performance.md, drawn from the raw results alone.
+
+Time and memory are on logarithmic axes: stock and fast lie up to three powers of
+ten apart. Lines join the encodings with N = k, as the ticket's plots did; where
+those were not measured, whatever was.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+
+from matplotlib import pyplot, ticker
+
+from misc.bench.cases import LAN, MB, WIRE_TITLES, WIRES, Case, segment_title
+from misc.bench.results import FAST, KINDS, STOCK, Measures, Results
+from misc.grid_client import FOOLSCAP, HTTP
+
+COLORS = {STOCK: "#c2410c", FAST: "#1d4ed8"}
+STYLES = {FOOLSCAP: "-", HTTP: (0, (4, 2))}
+MARKERS = {FOOLSCAP: "o", HTTP: "s"}
+
+PANEL_INCHES = (2.9, 2.5)
+
+STYLE = {
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "figure.titlesize": 11,
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "svg.fonttype": "none",  # text stays text: smaller, and found by a search
+    "svg.hashsalt": "tahoe-fastdl",  # the same results give the same file
+}
+
+Value = Callable[[Measures], "float | None"]
+
+
+def draw_all(results: Results, directory: Path) -> dict[str, str]:
+    """Write every figure that there are results for; their file names, with a caption each."""
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    with matplotlib.rc_context(STYLE):
+        for name, draw in FIGURES.items():
+            made = draw(results)
+            if made is None:
+                continue
+            figure, caption = made
+            text = io.StringIO()
+            figure.savefig(text, format="svg", metadata={"Date": None})
+            pyplot.close(figure)
+            (directory / f"{name}.svg").write_text(_compact(text.getvalue()), encoding="utf-8")
+            drawn[f"{name}.svg"] = caption
+    return drawn
+
+
+def _compact(svg: str) -> str:
+    """The same picture in about half the bytes: no place finer than a hundredth of a point."""
+    svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", svg)
+    return "".join(line.strip() + "\n" for line in svg.splitlines() if line.strip())
+
+
+# ---------------------------------------------------------------- lines
+
+
+def _ladder(cases: Sequence[Case]) -> list[Case]:
+    """Those with N = k if they make a line, else all; by k."""
+    ladder = [case for case in cases if case.file.encoding.needed == case.file.encoding.total]
+    chosen = ladder if len({case.file.encoding for case in ladder}) > 2 else list(cases)
+    return sorted(chosen, key=lambda case: case.file.encoding)
+
+
+def _plot(axes: Any, results: Results, cases: Sequence[Case], value: Value) -> None:
+    """Lines of both kinds and all transports; bars from the least to the most."""
+    for transport in (FOOLSCAP, HTTP):
+        chosen = _ladder([case for case in cases if case.transport == transport])
+        for kind in KINDS:
+            points = [
+                (case.file.encoding.needed, found)
+                for case in chosen
+                if (found := results.spread(case, kind, value)) is not None
+            ]
+            if not points:
+                continue
+            medians = [found.median for _, found in points]
+            below = [found.median - found.low for _, found in points]
+            above = [found.high - found.median for _, found in points]
+            axes.errorbar(
+                [k for k, _ in points],
+                medians,
+                yerr=[below, above],
+                color=COLORS[kind],
+                elinewidth=0.8,
+                label=f"{kind}, {transport}",
+                linestyle=STYLES[transport],
+                marker=MARKERS[transport],
+            )
+
+
+def _finish_axes(axes: Any, title: str, is_logarithmic: bool = True) -> None:
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("k, shares that a segment needs")
+    axes.set_xlim(left=0)
+    if is_logarithmic:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _finish(figure: Any, title: str) -> None:
+    """One title and one legend for all panels."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    figure.suptitle(title, x=0.01, ha="left")
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found))
+
+
+def _panels(columns: int, rows: int = 1, share_y: str | bool = "row") -> Any:
+    width, height = PANEL_INCHES
+    return pyplot.subplots(
+        rows,
+        columns,
+        figsize=(width * columns, height * rows + 0.6),
+        layout="constrained",
+        sharey=share_y,
+        squeeze=False,
+    )
+
+
+def _seconds(measures: Measures) -> float:
+    return measures.seconds
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _near(results: Results) -> list[Case]:
+    return [case for case in results.cases() if case.wire == LAN]
+
+
+def _largest(results: Results, cases: Sequence[Case]) -> list[Case]:
+    """Of the size for which stock has most points to show; of equals, the larger."""
+    points: dict[int, int] = {}
+    for case in cases:
+        is_shown = bool(results.measured(case, STOCK))
+        points[case.file.length] = points.get(case.file.length, 0) + is_shown
+    if not points:
+        return []
+    size = max(points, key=lambda length: (points[length], length))
+    return [case for case in cases if case.file.length == size]
+
+
+def draw_times(results: Results) -> Any:
+    """k against time, one panel a size; a row of panels for each segment size."""
+    cases = _near(results)
+    # A size that was measured with one encoding only is no line.
+    sizes = [
+        size
+        for size in sorted({case.file.length for case in cases})
+        if len({case.file.encoding for case in cases if case.file.length == size}) > 1
+    ]
+    segments = sorted({case.file.segment_bytes for case in cases if case.file.length in sizes})
+    if not sizes:
+        return None
+    figure, grid = _panels(len(sizes), len(segments), share_y=False)
+    for row, segment_bytes in enumerate(segments):
+        for column, size in enumerate(sizes):
+            axes = grid[row][column]
+            chosen = [
+                case
+                for case in cases
+                if case.file.length == size and case.file.segment_bytes == segment_bytes
+            ]
+            _plot(axes, results, chosen, _seconds)
+            _finish_axes(axes, f"{size / MB:g} MB, {segment_title(segment_bytes)} segments")
+        grid[row][0].set_ylabel("seconds")
+    _finish(figure, "Time of a download, nodes on one machine")
+    return figure, "Time of a whole download against k, on loopback; bars from least to most."
+
+
+def draw_wires(results: Results) -> Any:
+    """k against time through the far wires, one panel a wire."""
+    far = [case for case in results.cases() if case.wire != LAN]
+    if not far:
+        return None
+    segment_bytes = min(case.file.segment_bytes for case in far)
+    far = [case for case in far if case.file.segment_bytes == segment_bytes]
+    far = _largest(results, far)
+    wires = [wire for wire in WIRES if any(case.wire == wire for case in far)]
+    columns = min(3, len(wires))
+    figure, grid = _panels(columns, -(-len(wires) // columns), share_y=False)
+    flat = [axes for row in grid for axes in row]
+    for axes, wire in zip(flat, wires):
+        _plot(axes, results, [case for case in far if case.wire == wire], _seconds)
+        _finish_axes(axes, WIRE_TITLES[wire], is_logarithmic=False)
+        axes.set_ylabel("seconds")
+    for axes in flat[len(wires) :]:
+        axes.remove()
+    title = f"{far[0].file.length / MB:g} MB, {segment_title(segment_bytes)} segments, from afar"
+    _finish(figure, title)
+    return figure, "The same through slow wires."
+
+
+def _draw_costs(
+    results: Results, title: str, caption: str, panels: Sequence[tuple[str, Value]]
+) -> Any:
+    cases = _near(results)
+    if not cases:
+        return None
+    segments = sorted({case.file.segment_bytes for case in cases})
+    cases = _largest(results, cases)
+    figure, grid = _panels(len(panels) * len(segments), share_y=False)
+    column = 0
+    for label, value in panels:
+        for segment_bytes in segments:
+            axes = grid[0][column]
+            chosen = [case for case in cases if case.file.segment_bytes == segment_bytes]
+            _plot(axes, results, chosen, value)
+            _finish_axes(axes, f"{segment_title(segment_bytes)} segments")
+            axes.set_ylabel(label)
+            column += 1
+    _finish(figure, f"{title}, {cases[0].file.length / MB:g} MB")
+    return figure, caption
+
+
+def draw_costs(results: Results) -> Any:
+    """Memory and CPU of the client against k."""
+    return _draw_costs(
+        results,
+        "What a download costs the client",
+        "The client's peak memory over its idle size, and its CPU time, against k.",
+        (
+            ("MB over idle", lambda measures: max(0.1, measures.memory_bytes / MB)),
+            ("CPU seconds", lambda measures: max(0.01, measures.client_cpu_s)),
+        ),
+    )
+
+
+def draw_reads(results: Results) -> Any:
+    """Read messages against k."""
+    return _draw_costs(
+        results,
+        "Read messages of a download",
+        "How many read messages a download sends, against k.",
+        (("read messages", lambda measures: measures.reads),),
+    )
+
+
+FIGURES: dict[str, Callable[[Results], Any]] = {
+    "time-k": draw_times,
+    "time-k-wires": draw_wires,
+    "cost-k": draw_costs,
+    "reads-k": draw_reads,
+}
