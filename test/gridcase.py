@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from allmydata import uri
+from allmydata.client import _valid_config
 from allmydata.immutable import upload
 from allmydata.immutable.downloader.node import DownloadNode
 from allmydata.immutable.filenode import ImmutableFileNode
-from allmydata.storage_client import StorageClientConfig
+from allmydata.node import config_from_string
+from allmydata.storage_client import StorageClientConfig, StorageFarmBroker
 from allmydata.test.no_network import GridTestMixin
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -78,6 +80,19 @@ def some_bytes(length: int, seed: int = 0) -> bytes:
     """Bytes in which no two segments are alike."""
     words = (((i + seed) * 2654435761 & 0xFFFFFFFF).to_bytes(4, "big") for i in range(length // 4 + 1))
     return b"".join(words)[:length]
+
+
+def config_of(text: str) -> Any:
+    """A client's configuration, for this tahoe.cfg."""
+    return config_from_string("/dev/null", "tub.port", text, _valid_config())
+
+
+def broker_of(text: str) -> StorageFarmBroker:
+    """A client's real storage broker, for this tahoe.cfg."""
+    config = config_of(text)
+    return StorageFarmBroker(
+        True, lambda _overrides: None, config, StorageClientConfig.from_node_config(config)
+    )
 
 
 class GridCase(GridTestMixin, TestCase):

@@ -370,14 +370,62 @@ class Costs(SynchronousTestCase):
             self.assertGreater(only_reader(simulation).position, 0, (size, segment_size))
 
     def test_huge_file(self) -> None:
-        """A cap that claims more segments than anybody keeps books for is left to stock."""
+        """A cap that claims what its UEB does not is refused before any tree is built."""
         file = encode(9, 3, 3, 3)
         size = 3 * 2**40
+        for claimed_size, error in ((size, errors.MalformedUEB), (8, errors.MalformedUEB)):
+            reader = ReaderSpec(claimed_size - 5, claimed_size)
+            world = World(file, spread(file, 3), (reader,), claimed_size=claimed_size)
+            simulation = Simulation(world).run()
+            self.assertIsInstance(only_reader(simulation).error, error)
+
+    def test_too_many_segments(self) -> None:
+        """A file of more segments than anybody keeps books for is left to stock, at once."""
+        size = 3 * 2**40
+        hashes = {"crypttext_root_hash": bytes(32), "share_root_hash": bytes(32)}
+        ueb = make_ueb({**hashes, "segment_size": 3, "size": size})
+        file = encode(9, 3, 3, 3, ueb_override=ueb)
+        # Its shares are as short as ever, so the UEB lies where nobody would guess.
         reader = ReaderSpec(size - 10, size)
         world = World(file, spread(file, 3), (reader,), segment_size_hint=3, claimed_size=size)
         simulation = Simulation(world).run()
-        error = only_reader(simulation).error
-        self.assertIsInstance(error, (errors.FileTooLarge, errors.NoShares), error)
+        self.assertIsInstance(only_reader(simulation).error, errors.FileTooLarge)
+
+    def test_pages_of_hashes(self) -> None:
+        """Thousands of tiny segments need few reads of hashes, however small the budget is."""
+        for size in (1023, 1024, 1025, 2048, 2049, 5000):
+            file = encode(2 * size, 2, 3, 2)
+            for budget_bytes in (1000, 300_000):
+                simulation = simulate(
+                    World(
+                        file,
+                        spread(file, 3),
+                        (whole(file), read(size - 10, size + 10)),
+                        segment_size_hint=2,
+                        budget_bytes=budget_bytes,
+                    )
+                )
+                hashes = [sent for sent in simulation.sent if sent.start >= file.parts[CRYPTTEXT][0]]
+                self.assertLessEqual(len(hashes), 12)
+
+    def test_more_pages_than_are_kept(self) -> None:
+        """More leaves than are kept in memory are fetched page by page, each once."""
+        segments = 70_000
+        file = encode(segments, 1, 1, 1)
+        simulation = simulate(
+            World(file, spread(file, 1), (whole(file),), segment_size_hint=1)
+        )
+        hashes = [sent for sent in simulation.sent if sent.start >= file.parts[CRYPTTEXT][0]]
+        self.assertLessEqual(len(hashes), 2 * segments // 1024)
+
+    def test_seek_in_many_segments(self) -> None:
+        """A seek among 70,000 segments costs two pages of hashes at most."""
+        segments = 70_000
+        file = encode(segments, 1, 1, 1)
+        simulation = simulate(
+            World(file, spread(file, 1), (read(44_444, 44_446),), segment_size_hint=1)
+        )
+        self.assertLess(simulation.core.counters.bytes_received, 80 * KIB)
 
 
 class BadServers(SynchronousTestCase):

@@ -11,6 +11,7 @@ import atexit
 import configparser
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -67,6 +68,12 @@ def the_grid() -> Grid:
     return _grids[0]
 
 
+def storage_index_of(cap: str) -> str:
+    """A file's storage index as Tahoe shows it."""
+    index: bytes = si_b2a(uri.from_string(cap.encode("ascii")).get_storage_index())
+    return index.decode("ascii")
+
+
 class RealNodes(SynchronousTestCase):
     """See the module's docstring."""
 
@@ -104,7 +111,7 @@ class RealNodes(SynchronousTestCase):
 
     def shares(self, cap: str) -> Iterator[tuple[Server, Path]]:
         """Where a file's shares lie."""
-        index = si_b2a(uri.from_string(cap.encode("ascii")).get_storage_index()).decode("ascii")
+        index = storage_index_of(cap)
         for server in self.grid.servers:
             for path in (server.shares_directory / index[:2] / index).glob("*"):
                 yield server, path
@@ -289,15 +296,15 @@ class RealNodes(SynchronousTestCase):
         cap = self.put(data)
         for client in self.each_fast():
             client.get(cap, 100_000, 1_900_000)
-            events = client.download_events()
+            events = client.download_events(storage_index_of(cap))
             for kind in ("dyhb", "block", "segment", "read"):
                 self.assertTrue(events[kind], kind)
             (read,) = events["read"]
             self.assertEqual(read["bytes_returned"], 1_800_000)
             self.assertTrue(all(event["success"] for event in events["block"]))
-            numbers = list(client.reads_sent())
-            page = self.ask(client, "GET", f"/status/down-{max(numbers)}")
-            self.assertIn(b"Download Status", page)
+            numbers = re.findall(rb"/status/down-(\d+)", self.ask(client, "GET", "/status/"))
+            newest = max(int(number) for number in numbers)
+            self.assertIn(b"Download Status", self.ask(client, "GET", f"/status/down-{newest}"))
             for path in ("", "counters.json"):
                 shown = self.ask(client, "GET", f"/storage-plugins/tahoe-fastdl/{path}")
                 self.assertNotIn(b"URI:", shown)

@@ -138,19 +138,19 @@ class Books:
         assert self.account is not None
         self.account.reserve(length)
 
-    def has_its_part(self, reader: Reader) -> bool:
-        """Whether what is decoded for *reader* and not taken fills its part of the room.
+    def is_starving(self, reader: Reader) -> bool:
+        """Whether *reader* took all that it could and waits for its next segment."""
+        todo = reader.todo
+        if not todo:
+            return False
+        first = (todo & -todo).bit_length() - 1
+        return self.geometry.segment_start(first) <= reader.position
 
-        Never while it waits for the segment at its position: what it holds then
-        lies behind that one, and it cannot take it.
-        """
+    def has_its_part(self, reader: Reader) -> bool:
+        """Whether what is decoded for *reader* and not taken fills its part of the room."""
         assert self.account is not None
-        if reader.todo:
-            first = (reader.todo & -reader.todo).bit_length() - 1
-            if self.geometry.segment_start(first) <= reader.position:
-                return False
         part = self.account.limit_bytes // len(self.readers)
-        return 0 < reader.held_bytes >= part
+        return 0 < reader.held_bytes >= part and not self.is_starving(reader)
 
     def release(self, length: int) -> None:
         """Give *length* bytes back."""

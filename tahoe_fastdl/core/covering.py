@@ -141,7 +141,7 @@ class Covering:
         who holds the room may pause for ever."""
         books = self._books
         for reader in books.readers.values():
-            if reader.held_bytes or not reader.todo:
+            if not books.is_starving(reader):
                 continue
             segnum = (reader.todo & -reader.todo).bit_length() - 1
             if segnum not in books.rows.lost and not books.rows.admitted >> segnum & 1:
@@ -194,7 +194,7 @@ class Covering:
         """Whether something under way will give bytes back."""
         books = self._books
         return bool(books.rows.admitted) or any(
-            reader.held_bytes for reader in books.readers.values()
+            reader.held_bytes and not books.is_starving(reader) for reader in books.readers.values()
         )
 
     # -- choice ---------------------------------------------------------------
