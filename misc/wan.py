@@ -29,7 +29,8 @@ from typing import Any
 # Appended: this is run as a command too, and then ``misc`` is not on the path.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from misc.wan_pipe import Event, Pipe, Wire
+from misc.wan_pipe import Pipe
+from misc.wan_wire import Event, Wire
 
 __all__ = ["Event", "Wan", "WanError", "Wire"]
 

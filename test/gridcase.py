@@ -78,8 +78,8 @@ class Reader:
 
 def some_bytes(length: int, seed: int = 0) -> bytes:
     """Bytes in which no two segments are alike."""
-    words = (((i + seed) * 2654435761 & 0xFFFFFFFF).to_bytes(4, "big") for i in range(length // 4 + 1))
-    return b"".join(words)[:length]
+    numbers = range(seed, seed + length // 4 + 1)
+    return b"".join((n * 2654435761 & 0xFFFFFFFF).to_bytes(4, "big") for n in numbers)[:length]
 
 
 def config_of(text: str) -> Any:
@@ -130,9 +130,7 @@ class GridCase(GridTestMixin, TestCase):
 
     # -- files ----------------------------------------------------------------
 
-    async def put(
-        self, data: bytes, k: int = 3, n: int = 10, segment: int = 128 * 1024
-    ) -> bytes:
+    async def put(self, data: bytes, k: int = 3, n: int = 10, segment: int = 128 * 1024) -> bytes:
         """Upload; returns the read cap."""
         upload_data = upload.Data(data, convergence=b"")
         upload_data.encoding_param_k = k
@@ -177,7 +175,7 @@ class GridCase(GridTestMixin, TestCase):
         reader = Reader()
         try:
             await self.read(node, start, size, reader)
-        except Exception as error:  # what it is, is what the tests compare
+        except Exception as error:  # noqa: BLE001 - which it is, is what the tests compare
             self.assertEqual(reader.registered, reader.unregistered)
             return reader.text, type(error)
         return reader.text, None
@@ -220,5 +218,5 @@ class GridCase(GridTestMixin, TestCase):
         """Let the reactor turn until *condition* holds; the test's timeout bounds it."""
         while not condition():
             turned: Deferred[None] = Deferred()
-            reactor.callLater(0, turned.callback, None)  # type: ignore[attr-defined]
+            reactor.callLater(0, turned.callback, None)
             await turned

@@ -129,7 +129,7 @@ def encode(
         ueb = make_ueb(
             _ueb_fields(ciphertext, k, n, segment_size, crypttext_tree[0], share_tree[0])
         )
-    chains = [sorted(share_tree.needed_hashes(i, include_leaf=True)) for i in range(n)]
+    chains = [list(share_tree.needed_hashes(i, include_leaf=True)) for i in range(n)]
     proxy = (WriteBucketProxy if version == 1 else WriteBucketProxy_v2)(
         None, None, -(-size // k), segment_size // k, len(leaves), len(chains[0]), len(ueb)
     )

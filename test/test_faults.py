@@ -433,28 +433,29 @@ class Servers(FaultCase):
 
     async def test_reads_answer_nothing(self) -> None:
         """Every answer is empty."""
-        await self.reads_fault(lambda _read, ask: succeed(b""))
+        await self.reads_fault(lambda _read, _ask: succeed(b""))
 
     async def test_reads_answer_long(self) -> None:
         """Every answer has more than was asked for."""
-        await self.reads_fault(lambda read, ask: succeed(b"x" * (read.length + 1)))
+        await self.reads_fault(lambda read, _ask: succeed(b"x" * (read.length + 1)))
 
     async def test_reads_answer_junk(self) -> None:
         """Every answer has the right length and nothing else."""
-        await self.reads_fault(lambda read, ask: succeed(b"x" * read.length))
+        await self.reads_fault(lambda read, _ask: succeed(b"x" * read.length))
 
     async def test_reads_answer_zeros(self) -> None:
         """Every answer is zeros, as from a sparse file."""
-        await self.reads_fault(lambda read, ask: succeed(bytes(read.length)))
+        await self.reads_fault(lambda read, _ask: succeed(bytes(read.length)))
 
     async def test_reads_answer_text(self) -> None:
         """Every answer is a str."""
-        await self.reads_fault(lambda read, ask: succeed("x" * read.length))
+        await self.reads_fault(lambda read, _ask: succeed("x" * read.length))
 
     async def test_reads_answer_other_types(self) -> None:
         """Answers that are not bytes at all."""
         cap, data, spies = await self.prepare(30_000)
-        for answer in (None, [b"x"], 7, {}, bytearray(10), (), True):
+        answers: tuple[Any, ...] = (None, [b"x"], 7, {}, bytearray(10), (), True)
+        for answer in answers:
             for spy in spies[:7]:
                 spy.answer_read = lambda _read, _ask, answer=answer: succeed(answer)  # type: ignore[misc]  # default binds it
             await self.right(cap, data, answer)
@@ -556,7 +557,8 @@ class Servers(FaultCase):
         cap, data, spies = await self.prepare()
         for client in self.g.clients:
             client._servers = frozenset(spies[:1])
-        (home,) = (Path(p) for _n, s, p in self.find_uri_shares(cap) if s == spies[0].get_serverid())
+        its_id = spies[0].get_serverid()
+        (home,) = (Path(p) for _n, server, p in self.find_uri_shares(cap) if server == its_id)
         for shnum, _server, path in self.find_uri_shares(cap):
             target = home.parent / str(shnum)
             if not target.exists():
@@ -633,5 +635,3 @@ class Caps(FaultCase):
             self.assertTrue(data.startswith(text), (k, n))
             if error is None:
                 self.assertTrue(text == data, (k, n))
-
-

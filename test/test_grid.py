@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from allmydata import uri
@@ -262,8 +261,8 @@ class RealNodes(SynchronousTestCase):
             for server, path in found:
                 if server in lost:
                     path.unlink()
-            path = f"/uri/{quote(cap, safe='')}?t=check&repair=true&output=JSON"
-            results = json.loads(self.ask(client, "POST", path, b""))
+            query = f"/uri/{quote(cap, safe='')}?t=check&repair=true&output=JSON"
+            results = json.loads(self.ask(client, "POST", query, b""))
             self.assertTrue(results["repair-attempted"])
             self.assertTrue(results["repair-successful"])
             self.assertEqual({path.name for _server, path in self.shares(cap)}, set("0123456789"))

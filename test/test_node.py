@@ -336,7 +336,7 @@ class FlowControl(GridCase):
 
         def pause(reader: Reader) -> None:
             reader.producer.pauseProducing()
-            reactor.callLater(0, reader.producer.resumeProducing)  # type: ignore[attr-defined]
+            reactor.callLater(0, reader.producer.resumeProducing)
 
         for which in (FAST, STOCK):
             text = await self.read(self.node(cap, which), reader=Reader(on_write=pause))
@@ -481,11 +481,8 @@ class Shutdown(GridCase):
 
     def our_delayed_calls(self) -> list[Any]:
         """Timers of ours in the reactor."""
-        return [
-            call
-            for call in reactor.getDelayedCalls()  # type: ignore[attr-defined]
-            if getattr(call.func, "__module__", "").startswith("tahoe_fastdl")
-        ]
+        calls: list[Any] = list(reactor.getDelayedCalls())
+        return [call for call in calls if call.func.__module__.startswith("tahoe_fastdl")]
 
     async def test_stop_in_mid_file_leaves_nothing(self) -> None:
         """After shutdown: no timer, no remote call, no byte, and Deferreds stay silent."""
@@ -738,7 +735,7 @@ class Fallback(GridCase):
         def break_once(reader: Reader) -> None:
             if not broke and len(reader.text) > 500_000:
                 broke.append(len(reader.text))
-                reactor.callLater(0, self.break_core, node)  # type: ignore[attr-defined]
+                reactor.callLater(0, self.break_core, node)
 
         text = await self.read(node, 1000, 2_900_000, Reader(on_write=break_once))
         self.assertTrue(text == data[1000:2_901_000])
@@ -781,7 +778,7 @@ class Fallback(GridCase):
 
         def pause(reader: Reader) -> None:
             reader.producer.pauseProducing()
-            reactor.callLater(0, reader.producer.resumeProducing)  # type: ignore[attr-defined]
+            reactor.callLater(0, reader.producer.resumeProducing)
 
         node = self.node(cap)
         d = Deferred.fromCoroutine(self.read(node, reader=Reader(on_write=pause)))
@@ -886,9 +883,7 @@ class Status(GridCase):
             {shnum for event in status.dyhb_requests for shnum in event["response_shnums"]},
             set(range(10)),
         )
-        sent = sorted(
-            (read.shnum, read.start, read.length) for spy in spies for read in spy.reads
-        )
+        sent = sorted((read.shnum, read.start, read.length) for spy in spies for read in spy.reads)
         told = [(e["shnum"], e["start"], e["length"]) for e in status.block_requests]
         self.assertEqual(sorted(told), sent)
         for event in status.block_requests:
@@ -947,7 +942,7 @@ class Status(GridCase):
         node = self.node(cap)
         seen: list[tuple[bool, float]] = []
 
-        def look(reader: Reader) -> None:
+        def look(_reader: Reader) -> None:
             status = node._cnode._download_status
             seen.append((status.get_active(), status.read_events[0]["bytes_returned"]))
 
@@ -965,7 +960,7 @@ class Status(GridCase):
 
         def pause(reader: Reader) -> None:
             reader.producer.pauseProducing()
-            reactor.callLater(0, reader.producer.resumeProducing)  # type: ignore[attr-defined]
+            reactor.callLater(0, reader.producer.resumeProducing)
 
         await self.read(node, reader=Reader(on_write=pause))
         self.assertGreater(node._cnode._download_status.read_events[0]["paused_time"], 0)

@@ -11,8 +11,9 @@ from allmydata import uri
 from allmydata.immutable import filenode
 from allmydata.immutable.downloader import node as stock_module
 from allmydata.immutable.downloader.node import DownloadNode
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 import tahoe_fastdl
 from tahoe_fastdl import seam
@@ -40,9 +41,14 @@ class SeamCase(SynchronousTestCase):
         """Take the chooser away and listen."""
         self.leave_tahoe_alone()
         self.addCleanup(self.leave_tahoe_alone)
-        self.events: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events: list[LogEvent] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            self.events.append(event)
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
 
     def leave_tahoe_alone(self) -> None:
         """As if we had never been imported."""
@@ -51,8 +57,11 @@ class SeamCase(SynchronousTestCase):
 
     def our_lines(self) -> list[str]:
         """What we said in the log."""
-        ours = (e for e in self.events if str(e.get("log_namespace", "")).startswith("tahoe_fastdl"))
-        return [formatEvent(event) for event in ours]
+        return [
+            formatEvent(event)
+            for event in self.events
+            if str(event.get("log_namespace", "")).startswith("tahoe_fastdl")
+        ]
 
     def made_for(self, broker: Any) -> type:
         """The class of the downloader that a file node of this client gets."""
@@ -244,7 +253,7 @@ class UnknownTahoe(SeamCase):
     def test_changed_constructor(self) -> None:
         """A DownloadNode that takes other arguments."""
 
-        class Changed(DownloadNode):  # type: ignore[misc]  # Tahoe is untyped
+        class Changed(DownloadNode):
             def __init__(self, verifycap: Any, storage_broker: Any, new: Any) -> None:
                 """Different."""
 
@@ -284,7 +293,7 @@ class UnknownTahoe(SeamCase):
     def test_somebody_else_was_there(self) -> None:
         """Another program's replacement of the same name is left alone."""
 
-        class Theirs(DownloadNode):  # type: ignore[misc]  # Tahoe is untyped
+        class Theirs(DownloadNode):
             pass
 
         self.patch(filenode, "DownloadNode", Theirs)
@@ -293,7 +302,7 @@ class UnknownTahoe(SeamCase):
     def test_changed_consumer(self) -> None:
         """A DecryptingConsumer that takes other arguments."""
 
-        class Changed(STOCK_CONSUMER):  # type: ignore[misc]  # Tahoe is untyped
+        class Changed(STOCK_CONSUMER):  # type: ignore[misc,valid-type]  # Tahoe is untyped
             def __init__(self, consumer: Any, readkey: bytes) -> None:
                 """Different."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -149,17 +147,3 @@ class Refused(SynchronousTestCase):
         self.assertTrue(4 * MIB <= settings.memory <= 64 * 2**30)
         self.assertTrue(1.0 <= settings.patience <= 3600.0)
         self.assertIn(settings.verify, ("segments", "blocks"))
-
-
-class Documented(SynchronousTestCase):
-    """docs/configuration.rst lists the same."""
-
-    def test_table_in_the_documentation(self) -> None:
-        """Each option is there with its default, and no other is."""
-        from pathlib import Path
-
-        page = Path(__file__).resolve().parent.parent / "docs" / "configuration.rst"
-        rows = re.findall(r"^``(\w+)``\s+(\S+(?: \S+)*)\s{2,}(\S.*?)\s{2,}", page.read_text(), re.M)
-        defaults = {option: default for option, default, _accepted in rows}
-        self.assertEqual(set(defaults), {"memory", "verify", "patience"})
-        self.assertEqual(parse_settings(defaults), Settings())

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from misc import wan_check
 from misc.wan import Event, WanError, Wire
-from misc.wan_pipe import CREDIT_S, Limiter
+from misc.wan_wire import CREDIT_S, Limiter
 
 
 class LimiterTests(SynchronousTestCase):

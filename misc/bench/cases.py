@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from misc.grid_client import DEFAULT_SEGMENT_BYTES, FOOLSCAP, HTTP, OLD_SEGMENT_BYTES
-from misc.wan_pipe import Wire
+from misc.wan_wire import Wire
 
 MB = 1_000_000
 KIB = 1 << 10
@@ -91,8 +91,13 @@ class Case:
     @property
     def key(self) -> str:
         """Names the case in the results."""
+        return f"{self.file.length}/{self.family}"
+
+    @property
+    def family(self) -> str:
+        """Names all cases that differ in the file's length alone."""
         file = self.file
-        return f"{file.length}/{file.encoding}/{file.segment_bytes}/{self.transport}/{self.wire}"
+        return f"{file.encoding}/{file.segment_bytes}/{self.transport}/{self.wire}"
 
     def with_length(self, length: int) -> Case:
         """The same of another length."""

@@ -28,7 +28,7 @@ DOCS = HERE.parent.parent / "docs"
 
 STOCK_LIMIT_S = 120.0
 QUICK_LIMIT_S = 30.0
-QUICK_S = 165.0  # the rest of three minutes goes into stopping the nodes
+QUICK_S = 140.0  # one download over its guess, and stopping the nodes, may still follow
 
 
 def list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:

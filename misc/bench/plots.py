@@ -97,15 +97,18 @@ def _plot(axes: Any, results: Results, cases: Sequence[Case], value: Value) -> N
             ]
             if not points:
                 continue
-            medians = [found.median for _, found in points]
-            below = [found.median - found.low for _, found in points]
-            above = [found.high - found.median for _, found in points]
-            axes.errorbar(
-                [k for k, _ in points],
-                medians,
-                yerr=[below, above],
+            # All bars as one broken line: errorbar() would write a path for each.
+            gap = float("nan")
+            axes.plot(
+                [x for k, _ in points for x in (k, k, gap)],
+                [y for _, found in points for y in (found.low, found.high, gap)],
                 color=COLORS[kind],
-                elinewidth=0.8,
+                linewidth=0.8,
+            )
+            axes.plot(
+                [k for k, _ in points],
+                [found.median for _, found in points],
+                color=COLORS[kind],
                 label=f"{kind}, {transport}",
                 linestyle=STYLES[transport],
                 marker=MARKERS[transport],
@@ -120,7 +123,7 @@ def _finish_axes(axes: Any, title: str, is_logarithmic: bool = True) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
     else:
         axes.set_ylim(bottom=0)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from misc.bench import plots
 from misc.bench.cases import LADDER, MB, USUAL, WIRE_TITLES, WIRES, Case, Encoding, segment_title
 from misc.bench.results import (
     FAILED,
@@ -50,6 +49,8 @@ wire slower than shown here, for either downloader.
 
 def write(results: Results, docs: Path) -> None:
     """Write the page and its figures."""
+    from misc.bench import plots  # only the ``bench`` extra has what this needs
+
     drawn = plots.draw_all(results, docs / FIGURES_FOLDER)
     (docs / "performance.md").write_text(page(results, drawn), encoding="utf-8")
 
@@ -85,7 +86,7 @@ def short_table(results: Results, chosen: Sequence[Case]) -> str:
     width = max((len(str(case)) for case in chosen), default=0)
     lines = [f"{'':{width}}  {'stock, s':>10}{'fast, s':>10}{'times':>7}{'fallbacks':>11}"]
     for case in chosen:
-        times = [_cell(results, case, kind).partition(" ")[0] for kind in KINDS]
+        times = [_cell(results, case, kind).partition(" (")[0] for kind in KINDS]
         fallbacks = sum(each.counters["fallbacks"] for each in results.measured(case, FAST))
         lines.append(
             f"{case!s:{width}}  {times[0]:>10}{times[1]:>10}"

@@ -62,6 +62,10 @@ class Run:
     limit_s: float = 0.0
     expected_s: float = 0.0
 
+    def is_given_up(self, limit_s: float) -> bool:
+        """Whether this says that with such a limit, too, nothing would come of it."""
+        return self.outcome in (OVER_LIMIT, SKIPPED) and self.limit_s >= limit_s
+
     def as_json(self) -> dict[str, Any]:
         """Flat, so that other tools can read it."""
         file = self.case.file
@@ -125,6 +129,7 @@ class Results:
         self.sessions: dict[str, dict[str, Any]] = {}
         self.runs: list[Run] = []
         self._of: dict[tuple[str, str], list[Run]] = {}
+        self._of_family: dict[tuple[str, str], list[Run]] = {}
         if path.exists():
             for text in path.read_text(encoding="utf-8").splitlines():
                 self._take(text)
@@ -142,6 +147,7 @@ class Results:
     def _keep(self, run: Run) -> None:
         self.runs.append(run)
         self._of.setdefault((run.case.key, run.kind), []).append(run)
+        self._of_family.setdefault((run.case.family, run.kind), []).append(run)
 
     def add_session(self, session: str, about: dict[str, Any]) -> None:
         """A sweep begins: on which machine, with which versions."""
@@ -170,6 +176,10 @@ class Results:
         """The runs of a case, good or not."""
         return self._of.get((case.key, kind), [])
 
+    def of_family(self, case: Case, kind: str) -> list[Run]:
+        """The runs of a case and of those that differ in the file's length alone."""
+        return self._of_family.get((case.family, kind), [])
+
     def numbers(self, case: Case, kind: str) -> set[int]:
         """Which runs of a case are done."""
         return {run.number for run in self.of(case, kind) if run.measures is not None}
@@ -178,9 +188,9 @@ class Results:
         """Those that came to their end."""
         return [run.measures for run in self.of(case, kind) if run.measures is not None]
 
-    def is_given_up(self, case: Case, kind: str) -> bool:
-        """Whether it took, or would take, longer than allowed."""
-        return any(run.outcome in (OVER_LIMIT, SKIPPED) for run in self.of(case, kind))
+    def is_given_up(self, case: Case, kind: str, limit_s: float) -> bool:
+        """Whether it took, or would take, longer than allowed now."""
+        return any(run.is_given_up(limit_s) for run in self.of(case, kind))
 
     def spread(
         self, case: Case, kind: str, what: Callable[[Measures], float | None]

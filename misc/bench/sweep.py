@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from misc.bench.cases import LAN, MB, Case
-from misc.bench.measure import OverLimitError, WrongBytesError, measure, with_reads
+from misc.bench.measure import OverLimitError, Subject, WrongBytesError, measure, with_reads
 from misc.bench.progress import Progress
 from misc.bench.results import (
     FAILED,
@@ -33,8 +33,9 @@ ONCE_PART = 1 / 3
 # Of a download, and again of its upload and of starting clients: until there is better to go by.
 GUESS_S = 3.0
 SET_UP_S = 6.0
-# Lists of this many reads take stock's status page too long; segments * k is a lower bound.
-LISTED_READS = 60_000
+# By segments * k, about a third of stock's reads: its status page prints 46,000 of them in
+# some seconds, and is not asked for many more.
+LISTED_BLOCKS = 60_000
 
 
 def schedule(runs: int) -> Iterator[tuple[str, int]]:
@@ -76,7 +77,9 @@ class Sweep:
 
     def _due(self, case: Case) -> Iterator[tuple[str, int]]:
         for kind, number in schedule(case.runs):
-            if self._results.is_given_up(case, kind) or number in self._results.numbers(case, kind):
+            if self._results.is_given_up(case, kind, self._stock_limit_s):
+                continue
+            if number in self._results.numbers(case, kind):
                 continue
             if kind == STOCK and number and self.is_once(case):
                 continue
@@ -96,10 +99,9 @@ class Sweep:
         rather than too little: half of it is taken.
         """
         found = [
-            (other.file.length, measures.seconds)
-            for other in self._results.cases()
-            if other.with_length(case.file.length).key == case.key
-            for measures in self._results.measured(other, kind)
+            (run.case.file.length, run.measures.seconds)
+            for run in self._results.of_family(case, kind)
+            if run.measures is not None
         ]
         if not found:
             return None
@@ -163,7 +165,7 @@ class Sweep:
                 limit_s = self._stock_limit_s
                 measures = measure(pair[kind], stage.servers, cap, sha256, limit_s)
                 if self._is_listed(case, kind, number, measures):
-                    measures = with_reads(measures, pair[kind].client)
+                    measures = self._listed(measures, pair[kind], progress)
                 run = Run(case, kind, number, OK, self._session, load, measures)
             except OverLimitError:
                 run = Run(case, kind, number, OVER_LIMIT, self._session, load, limit_s=limit_s)
@@ -171,30 +173,39 @@ class Sweep:
                 progress.on_failure(f"{kind}, {case}: {problem}")
                 run = Run(case, kind, number, FAILED, self._session, load)
             self._results.add(run)
-            if run.outcome != OK:
-                pair = stage.prepare(case)  # the client may have ended
+            if not pair[kind].client.is_running():
+                pair = stage.prepare(case)
             if run.outcome == FAILED:
                 self.failed.append(case)
                 return
 
+    def _listed(self, measures: Measures, subject: Subject, progress: Progress) -> Measures:
+        try:
+            return with_reads(measures, subject.client)
+        except GridError as problem:
+            # The download itself is measured; a node that is busy printing is of no more use.
+            progress.say(f"the reads were not listed: {problem}")
+            subject.client.stop()
+            return measures
+
     def _skip_if_hopeless(self, case: Case) -> None:
+        limit_s = self._stock_limit_s
+        known = self._results.is_given_up(case, STOCK, limit_s)
+        if known or self._results.measured(case, STOCK):
+            return
         expected = self.expected_s(case, STOCK)
         given_up = any(
-            self._results.is_given_up(other, STOCK)
-            for other in self._results.cases()
-            if other.file.length < case.file.length
-            and other.with_length(case.file.length).key == case.key
+            run.is_given_up(limit_s) and run.case.file.length < case.file.length
+            for run in self._results.of_family(case, STOCK)
         )
-        if self._results.of(case, STOCK):
-            return
-        if given_up or (expected is not None and expected > self._stock_limit_s):
+        if given_up or (expected is not None and expected > limit_s):
             run = Run(
                 case,
                 STOCK,
                 0,
                 SKIPPED,
                 self._session,
-                limit_s=self._stock_limit_s,
+                limit_s=limit_s,
                 expected_s=expected or 0.0,
             )
             self._results.add(run)
@@ -205,4 +216,4 @@ class Sweep:
             return True
         segments = -(-case.file.length // case.file.segment_bytes)
         is_last = number == case.runs - 1 or self._is_long(measures)
-        return is_last and segments * case.file.encoding.needed <= LISTED_READS
+        return is_last and segments * case.file.encoding.needed <= LISTED_BLOCKS

@@ -26,6 +26,10 @@ from .servers import Server
 from .share import Share
 from .window import Account
 
+# How long a reader without room waits for others before it takes one segment
+# more than the budget has: longer than any download that moves holds its bytes.
+STARVE_S = 1.0
+
 
 @frozen
 class Options:
@@ -82,6 +86,8 @@ class Books:
     out: list[r.Action] = field(factory=list)
     cpu_busy: float = 1.0
     dirty: bool = False
+    starving_until: float | None = None  # then a reader without room gets its next segment
+    may_overdraw: bool = False  # that time came, and there is still no room
     is_blocked: bool = False  # waits for room or a slot that another download holds
     last_failure: str | None = None
 
@@ -151,6 +157,27 @@ class Books:
         assert self.account is not None
         part = self.account.limit_bytes // len(self.readers)
         return 0 < reader.held_bytes >= part and not self.is_starving(reader)
+
+    def has_room(self, length: int) -> bool:
+        """Whether *length* bytes fit; if not, somebody has to free some first."""
+        assert self.account is not None
+        if self.account.has_room(length):
+            self.starving_until, self.may_overdraw = None, False
+            return True
+        self.is_blocked = True
+        return False
+
+    def starve(self, now: float) -> bool:
+        """There is no room and a reader needs its next segment.
+
+        Whoever holds the room usually frees some soon; one who pauses may hold it
+        for ever, so after STARVE_S the segment is fetched all the same.
+
+        :return: whether that time has come.
+        """
+        if not self.may_overdraw and self.starving_until is None:
+            self.starving_until = now + STARVE_S
+        return self.may_overdraw
 
     def release(self, length: int) -> None:
         """Give *length* bytes back."""

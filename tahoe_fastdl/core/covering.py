@@ -143,6 +143,8 @@ class Covering:
         for reader in books.readers.values():
             if not books.is_starving(reader):
                 continue
+            if not books.starve(now):
+                return
             segnum = (reader.todo & -reader.todo).bit_length() - 1
             if segnum not in books.rows.lost and not books.rows.admitted >> segnum & 1:
                 self._admit_run(segnum, segnum + 1, now)
@@ -181,9 +183,8 @@ class Covering:
             length = min(length, (depth - flight) // size)
         elif not flight:
             length = min(length, max(1, depth // size))
-        while not account.has_room(length * size):
-            if flight or (length == 1 and self._will_free()):
-                books.is_blocked = True
+        while not books.has_room(length * size):
+            if flight or (length == 1 and (self._will_free() or not account.is_alone())):
                 return 0
             if length == 1:
                 break  # nothing will ever make more room: a segment larger than it

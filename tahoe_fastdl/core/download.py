@@ -99,7 +99,8 @@ class Download:
         """When ``TimePassed`` is due, monotonic seconds, or None."""
         if not self.readers:
             return None
-        deadlines = (self._books.reads.next_deadline(), self._books.search.until)
+        books = self._books
+        deadlines = (books.reads.next_deadline(), books.search.until, books.starving_until)
         return min((when for when in deadlines if when is not None), default=None)
 
     def wake(self) -> None:
@@ -219,6 +220,7 @@ class Download:
         for read in books.reads:
             read.orphan = True
         books.rows = Rows(books.k)
+        books.starving_until, books.may_overdraw = None, False
         self._opening.reset()
         self._proving.reset()
         self._held.clear()
@@ -275,6 +277,9 @@ class Download:
         books = self._books
         if books.search.until is not None and books.search.until <= now:
             books.search.until = None
+            books.changed()
+        if books.starving_until is not None and books.starving_until <= now:
+            books.starving_until, books.may_overdraw = None, True
             books.changed()
         for read in books.reads.take_overdue(now):
             books.changed()

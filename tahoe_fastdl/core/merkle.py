@@ -173,6 +173,8 @@ def share_hash_leaf(chain: bytes, shnum: int, n: int, root: bytes) -> bytes:
     :raise BadHash: the chain has bad numbers, does not lead to the root, or
         leaves its own leaf out.
     """
+    if len(chain) % CHAIN_ENTRY_SIZE:
+        raise BadHash(f"share hash chain of {len(chain)} bytes")
     tree = IncompleteHashTree(n)
     hashes: dict[int, bytes] = {}
     for start in range(0, len(chain), CHAIN_ENTRY_SIZE):

@@ -78,6 +78,10 @@ class Opening:
             data = expected_layout(guess).data
             start = data + guess.block_start(first) if first else 0
             stop = data + guess.block_start(first + 1)
+        if not self._scouted and not books.has_room(books.k * (stop - start)):
+            assert books.account is not None
+            if not books.account.is_alone() and not books.starve(now):
+                return
         shares = [share for share in books.shares.values() if not share.late]
         asked = {s.shnum for s in shares if s.id in self._scouted and not s.retired}
         fresh = [share for share in shares if share.id not in self._scouted]

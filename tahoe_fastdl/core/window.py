@@ -2,9 +2,9 @@
 
 Pure.  One :class:`Budget` serves all downloads of a client; each has an
 :class:`Account`.  Laws: every byte requested, received or decoded is reserved
-first and released exactly once; accounts together stay within the budget
-unless one of them holds nothing else (a file whose single segment is larger
-than the budget still has to come through).
+first and released exactly once; accounts together stay within the budget,
+with two exceptions, one segment each: a segment larger than the budget, and a
+reader that has waited in vain for others to free some (``books.STARVE_S``).
 """
 
 from __future__ import annotations
@@ -57,13 +57,21 @@ class Account:
         return self._budget.fair_bytes()
 
     def has_room(self, length: int) -> bool:
-        """Whether *length* more bytes fit; always when nothing is held."""
-        if self.used_bytes == 0:
+        """Whether *length* more bytes fit.
+
+        They fit anyhow when nobody holds anything, for a segment may be larger
+        than the budget; and who holds nothing needs no more than free bytes.
+        """
+        budget = self._budget
+        if budget.used_bytes == 0:
             return True
-        return (
-            self.used_bytes + length <= self.limit_bytes
-            and self._budget.used_bytes + length <= self._budget.total_bytes
-        )
+        if self.used_bytes and self.used_bytes + length > self.limit_bytes:
+            return False
+        return budget.used_bytes + length <= budget.total_bytes
+
+    def is_alone(self) -> bool:
+        """Whether no other account holds anything, so that waiting brings nothing."""
+        return self._budget.used_bytes == self.used_bytes
 
     def reserve(self, length: int) -> None:
         """Take *length* bytes.  Whoever may wait asks :meth:`has_room` first;
