@@ -90,6 +90,16 @@ class Download:
         actions, self._books.out = self._books.out, []
         return actions
 
+    def close(self) -> None:
+        """No event will come any more: give back all that is shared with other downloads."""
+        for reader in self.readers.values():
+            reader.failed = True
+        self._drop_finished_readers()
+        self._books.out.clear()
+        for read in self._books.reads:
+            self._books.reads.take(read.id)
+            self._books.servers[read.share.server].on_retired(read.length)
+
     @property
     def wants_turn(self) -> bool:
         """Whether a ``TurnEnded`` would find something to do."""

@@ -138,8 +138,7 @@ class Driver:
         self._decoded.clear()
         self._events.clear()
         self._set_timer(None)
-        for reader in list(self.core.readers):
-            self.core.receive(r.ReaderLeft(reader), time.monotonic())
+        self.core.close()
         self._hub.downloads.discard(self)
         self._hub.wake_others(self)
 
