@@ -35,7 +35,7 @@ OLD_SEGMENT_BYTES = 128 << 10  # what most deployed files have
 READ_BYTES = 256 << 10
 
 # A download as Tahoe's status page lists it: its storage index, then its number.
-STATUS_ROW = re.compile(r"<td>([a-z2-7]+)</td>(?:(?!</tr>).)*?/status/down-(\d+)\"", re.DOTALL)
+STATUS_ROW = re.compile(r"<td>([a-z2-7]{26})</td>(?:(?!</tr>).)*?/status/down-(\d+)\"", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Union
 
 import zfec
 from allmydata import uri
@@ -86,8 +86,8 @@ def random_bytes(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).getrandbits(8 * size).to_bytes(size, "big") if size else b""
 
 
-def make_ueb(fields: dict[str, Union[int, bytes]]) -> bytes:
-    """A UEB with just these fields."""
+def make_ueb(fields: Mapping[str, object]) -> bytes:
+    """A UEB with just these fields: numbers or bytes."""
     packed: bytes = uri.pack_extension(fields)
     return packed
 
@@ -174,7 +174,7 @@ def _blocks_of(segment: bytes, k: int, n: int) -> list[bytes]:
 
 def _ueb_fields(
     ciphertext: bytes, k: int, n: int, segment_size: int, crypttext_root: bytes, share_root: bytes
-) -> dict[str, Union[int, bytes]]:
+) -> dict[str, int | bytes]:
     size = len(ciphertext)
     tail = -(-(size % segment_size or segment_size) // k) * k
     return {

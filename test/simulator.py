@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
-from typing import Optional, Union
+from typing import Union
 
 from attrs import define, field, frozen
 
@@ -60,7 +60,7 @@ class Damage:
     """Bytes ``[start, stop)`` of a share are wrong; *stop* None: missing to the end."""
 
     start: int
-    stop: Optional[int] = None
+    stop: int | None = None
 
     def apply(self, share: bytes) -> bytes:
         """The damaged share."""
@@ -108,12 +108,12 @@ class ServerSpec:
 class ReaderSpec:
     """One request.  ``segnum`` makes it a ``get_segment``, no range a ``get_segsize``."""
 
-    start: Optional[int] = None
-    stop: Optional[int] = None
-    segnum: Optional[int] = None
+    start: int | None = None
+    stop: int | None = None
+    segnum: int | None = None
     joins_at: float = 0.0
-    leaves_at: Optional[float] = None
-    leaves_after: Optional[int] = None  # bytes
+    leaves_at: float | None = None
+    leaves_after: int | None = None  # bytes
     pauses_s: tuple[float, ...] = ()  # after each piece, in turn
 
     @property
@@ -142,8 +142,8 @@ class SimReader:
 
     id: int
     spec: ReaderSpec
-    segment_range: Optional[tuple[int, int]] = None
-    segment_size: Optional[int] = None
+    segment_range: tuple[int, int] | None = None
+    segment_size: int | None = None
     position: int = 0
     data: bytearray = field(factory=bytearray, repr=False)
     pieces: dict[int, bytes] = field(factory=dict, repr=False)
@@ -152,10 +152,10 @@ class SimReader:
     pauses: int = 0
     end: End = End.WAITING
     ended_at: float = -1.0
-    error: Optional[Exception] = None
+    error: Exception | None = None
 
     @property
-    def range(self) -> Optional[tuple[int, int]]:
+    def range(self) -> tuple[int, int] | None:
         """The file bytes it is to get, once that is known."""
         if self.spec.start is not None and self.spec.stop is not None:
             return self.spec.start, self.spec.stop
@@ -174,7 +174,7 @@ class World:
     verify_blocks: bool = False
     patience_s: float = PATIENCE_S
     cpu_busy: float = 0.0
-    claimed_size: Optional[int] = None  # what the cap says, if it lies
+    claimed_size: int | None = None  # what the cap says, if it lies
     seed: int = 0
     shuffle: float = 0.0  # how far events may be late, as a part of their delay
 
@@ -235,15 +235,16 @@ class SentRead:
 class Simulation:
     """Runs a world.  ``run()`` ends when nothing can happen any more."""
 
-    def __init__(self, world: World, beside: Optional[Simulation] = None) -> None:
+    def __init__(self, world: World, beside: Simulation | None = None) -> None:
         """:param beside: a download by the same node, of the same servers."""
         self.world = world
         self.now = 0.0
         self.random = random.Random(world.seed)
-        self.budget = Budget(world.budget_bytes) if beside is None else beside.budget
-        if beside is None:
-            self.records = {i: Server(spec.max_reads) for i, spec in enumerate(world.servers)}
-        else:
+        self.budget: Budget = Budget(world.budget_bytes) if beside is None else beside.budget
+        self.records: dict[int, Server] = {
+            i: Server(spec.max_reads) for i, spec in enumerate(world.servers)
+        }
+        if beside is not None:
             self.records = beside.records
         self.is_alone = beside is None
         if beside is not None:
@@ -282,10 +283,10 @@ class Simulation:
         self._bad: dict[int, tuple[int, ...]] = {}
         self._answered: set[int] = set()
         self._on_the_way: dict[int, int] = {}  # read -> length
-        for spec in world.servers:
-            self._add_server(spec)
-        for spec in world.readers:
-            self.add_reader(spec)
+        for server in world.servers:
+            self._add_server(server)
+        for reader in world.readers:
+            self.add_reader(reader)
 
     # -- changing the world ---------------------------------------------------
 
@@ -341,7 +342,7 @@ class Simulation:
             self.now = max(self.now, until)
         return self
 
-    def next_time(self) -> Optional[float]:
+    def next_time(self) -> float | None:
         """When something happens next; None: never again."""
         deadline = self.core.next_deadline()
         due = self._timeline[0][0] if self._timeline else None
@@ -643,7 +644,7 @@ class Simulation:
         assert not self.core.readers
         assert self.budget.used_bytes == 0
         assert not self._decoded and not self._in_worker
-        if not self._on_the_way:
+        if self.is_alone and not self._on_the_way:
             for record in self.records.values():
                 assert record.reads_in_flight == record.bytes_in_flight == record.stalled == 0
 
@@ -667,7 +668,7 @@ def run_together(simulations: Sequence[Simulation]) -> None:
 
 
 def spread(
-    file: EncodedFile, servers: int, shnums: Optional[tuple[int, ...]] = None
+    file: EncodedFile, servers: int, shnums: tuple[int, ...] | None = None
 ) -> tuple[ServerSpec, ...]:
     """Honest servers with the shares dealt out one by one."""
     piles: list[list[PlacedShare]] = [[] for _ in range(servers)]

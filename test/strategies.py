@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Optional
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from .sharemaker import BLOCK_HASHES, CRYPTTEXT, DATA, HEADER, PARTS, SHARE_HASHES, UEB
-from .sharemaker import EncodedFile, encode
+from .sharemaker import (
+    BLOCK_HASHES,
+    CRYPTTEXT,
+    DATA,
+    HEADER,
+    PARTS,
+    SHARE_HASHES,
+    UEB,
+    EncodedFile,
+    encode,
+)
 from .simulator import Damage, Mood, PlacedShare, ReaderSpec, ServerSpec, World
 
 # Examples are multiplied by the first; the second says whether they are always the same.
@@ -127,8 +136,8 @@ def server_specs(
 def reader_specs(draw: DrawFn, file: EncodedFile) -> ReaderSpec:
     """Somebody who reads a range, a segment or the segment size, for a while."""
     joins_at = draw(st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.05, 1.0, 30.0]))
-    leaves_at: Optional[float] = None
-    leaves_after: Optional[int] = None
+    leaves_at: float | None = None
+    leaves_after: int | None = None
     pauses_s: tuple[float, ...] = ()
     leaving = draw(st.integers(0, 7))
     if leaving == 6:

@@ -260,6 +260,12 @@ class LargeShares(FaultCase):
         await self.right(cap, data)
 
 
+class LargeSharesEveryBlock(LargeShares):
+    """The same with ``verify = blocks``: every block is held against its share's hashes."""
+
+    options = {"patience": "2 s", "memory": "8 MiB", "verify": "blocks"}
+
+
 def raise_at_once(*_anything: Any) -> Any:
     """The call itself raises."""
     raise DeadReferenceError("Connection was lost")

@@ -291,7 +291,7 @@ class RealNodes(SynchronousTestCase):
 
     def test_status_pages(self) -> None:
         """Tahoe's status pages show our downloads, and the counters page shows no cap."""
-        data = some_bytes(2_000_000)
+        data = some_bytes(2_000_000, 99)  # not a file of another test, which would be listed there
         cap = self.put(data)
         for client in self.each_fast():
             client.get(cap, 100_000, 1_900_000)

@@ -217,6 +217,17 @@ class Ranges(GridCase):
         await self.turns(lambda: self.hub.budget.used_bytes == 0)
         self.no_fallbacks()
 
+    async def test_many_downloads_share_one_budget(self) -> None:
+        """What twelve downloads hold at once does not grow with their number."""
+        self.enable({"memory": "4 MiB"})
+        texts = [some_bytes(1_500_000, seed) for seed in range(12)]
+        caps = [await self.put(text, 3, 4, 128 * 1024) for text in texts]
+        reads = [Deferred.fromCoroutine(self.read(self.node(cap))) for cap in caps]
+        for text, expected in zip(await gatherResults(reads), texts):
+            self.assertTrue(text == expected)
+        self.assertLess(self.hub.budget.peak_bytes, 2 * 4 * 2**20)
+        self.no_fallbacks()
+
     async def test_ciphertext_like_stock(self) -> None:
         """A reader below the decryption gets the ciphertext, also next to one above it."""
         data = some_bytes(100_000)
@@ -850,6 +861,21 @@ class Fallback(GridCase):
         await self.turns(lambda: next(turn, None) is None)
         self.assertEqual(sum(len(spy.reads) for spy in spies), reads)
         self.assertEqual(fired, [])
+        self.flushLoggedErrors(KeyError)
+
+    async def test_slots_come_back(self) -> None:
+        """Reads that were under way when our code broke do not count as such for ever."""
+        cap = await self.put(some_bytes(300_000), 3, 10, 3000)
+        spies = self.spy()
+        for spy in spies:
+            spy.answer_read = lambda _read, _ask: Deferred()
+        node = self.node(cap)
+        node.read(Reader(), 0, None)
+        servers = self.hub.servers.values()
+        await self.turns(lambda: sum(server.reads_in_flight for server in servers) >= 3)
+        self.break_core(node)
+        self.assertEqual(sum(server.reads_in_flight for server in servers), 0)
+        self.assertEqual(sum(server.bytes_in_flight for server in servers), 0)
         self.flushLoggedErrors(KeyError)
 
     async def test_nothing_open(self) -> None:

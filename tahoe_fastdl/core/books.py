@@ -231,9 +231,8 @@ class Books:
     def give_up_read(self, read: Read, reason: str) -> None:
         """The read will bring nothing, and its share no more either."""
         self.servers[read.share.server].on_retired(read.length)
-        if not read.orphan:
-            self.release(read.length)
-            read.share.late &= ~read.mask
+        self.release(read.length)
+        read.share.late &= ~read.mask
         self.retire(read.share, reason)
 
     # -- shares ---------------------------------------------------------------

@@ -95,10 +95,8 @@ class Download:
         for reader in self.readers.values():
             reader.failed = True
         self._drop_finished_readers()
+        self._books.reads.drop_all()
         self._books.out.clear()
-        for read in self._books.reads:
-            self._books.reads.take(read.id)
-            self._books.servers[read.share.server].on_retired(read.length)
 
     @property
     def wants_turn(self) -> bool:
@@ -227,8 +225,7 @@ class Download:
         books = self._books
         for share in books.shares.values():
             share.rest()
-        for read in books.reads:
-            read.orphan = True
+        books.reads.drop_all()
         books.rows = Rows(books.k)
         books.starving_until, books.may_overdraw = None, False
         self._opening.reset()
@@ -270,11 +267,8 @@ class Download:
         server = books.servers[read.share.server]
         server.on_answered(len(event.data), read.length, read.sent, now)
         books.counters.bytes_received += len(event.data)
-        if read.orphan:
-            books.counters.bytes_wasted += len(event.data)
-        else:
-            read.share.late &= ~read.mask
-            books.release(read.length - self._opening.keep(read, event.data))
+        read.share.late &= ~read.mask
+        books.release(read.length - self._opening.keep(read, event.data))
         books.changed()
 
     def _on_read_failed(self, event: r.ReadFailed, now: float) -> None:
@@ -295,8 +289,6 @@ class Download:
             books.changed()
             if read.stage is Stage.ABANDONED:
                 books.give_up_read(read, "no answer")
-            elif read.orphan:
-                continue
             elif read.stage is Stage.LATE:
                 self._opening.distrust(read)
                 self._covering.hedge(read)

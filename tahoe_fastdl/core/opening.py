@@ -175,11 +175,7 @@ class Opening:
         for reader in books.readers.values():
             self.resolve(reader)
             todo |= reader.todo
-        in_flight = {
-            read.share.id: read
-            for read in books.reads
-            if read.kind is Kind.BLOCKS and not read.orphan
-        }
+        in_flight = {read.share.id: read for read in books.reads if read.kind is Kind.BLOCKS}
         for share in books.shares.values():
             share.late = 0
         for share_id in sorted(self._scouted & books.shares.keys()):

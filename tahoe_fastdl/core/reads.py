@@ -53,7 +53,6 @@ class Read:
     abandon_at: float
     stage: Stage = Stage.SENT
     data_start: int = -1  # where the share's blocks were thought to begin
-    orphan: bool = False  # nobody waits for it any more: only its server's record does
 
     @property
     def stop(self) -> int:
@@ -97,7 +96,10 @@ class ReadBook:
     ) -> Read:
         """Enter a read and reserve its bytes."""
         server = self._servers[share.server]
-        patience = max(self._patience_s, 20 * server.expected_s(length))
+        # A slow line may take longer than the operator's patience for a large
+        # read, but one odd estimate must not make us wait for ever.
+        slow_s = min(20 * server.expected_s(length), 5 * self._patience_s)
+        patience = max(self._patience_s, slow_s)
         late_at, stalled_at = server.on_sent(length, now)
         account.reserve(length)
         self._next_id += 1
@@ -124,11 +126,16 @@ class ReadBook:
             self._servers[read.share.server].stalled -= 1
         return read
 
+    def drop_all(self) -> None:
+        """Nobody waits for any of them now; their answers will find no read."""
+        for read in self:
+            self.take(read.id)
+            self._servers[read.share.server].on_retired(read.length)
+
     def is_asked(self, share: Share, start: int, stop: int) -> bool:
         """Whether a read under way will bring ``[start, stop)`` of *share*."""
         return any(
-            r.share is share and r.start <= start and stop <= r.stop and not r.orphan
-            for r in self._reads.values()
+            r.share is share and r.start <= start and stop <= r.stop for r in self._reads.values()
         )
 
     def next_deadline(self) -> float | None:

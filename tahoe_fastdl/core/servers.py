@@ -66,7 +66,7 @@ class Server:
         """
         expected = self.expected_s(length)
         spread = 4 * self.deviation_s
-        if self.reads_in_flight == 0:
+        if self.reads_in_flight <= self.stalled:  # what is stalled says nothing of its rate
             self._sample_since, self._sample_bytes, self._alone = now, 0, True
         self.reads_in_flight += 1
         self.bytes_in_flight += length

@@ -1,0 +1,230 @@
+"""Which shares are chosen, and how reads are cut.
+
+A world is written as strings: one letter a server, its shares by number
+behind it (two digits or more in brackets).  Marks before a number: ``!`` the
+share lied, ``~`` it is late with the block, ``x`` it is known bad, ``-`` retired.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tahoe_fastdl.core.plan import (
+    BUSY_PATIENCE_S,
+    choose_shares,
+    count_bits,
+    cut_reads,
+    runs_of,
+    stripe_length,
+)
+from tahoe_fastdl.core.servers import Server
+from tahoe_fastdl.core.share import Share
+
+from .strategies import examples, masks
+
+LENGTH = 128 * 1024
+
+
+class Planner:
+    """Shares on servers, made from strings such as ``"A012 B3!45"``."""
+
+    def __init__(self, text: str) -> None:
+        self.servers: dict[int, Server] = {}
+        self.shares: list[Share] = []
+        self._names: list[str] = []
+        for number, word in enumerate(text.split()):
+            self._names.append(word[0])
+            self.servers[number] = Server()
+            for mark, digits in re.findall(r"([-!~x]?)(\d|\[\d+\])", word[1:]):
+                share = Share(len(self.shares), int(digits.strip("[]")), number)
+                share.suspect = mark == "!"
+                share.retired = mark == "-"
+                share.late = 1 if mark == "~" else 0
+                if mark == "x":
+                    share.ledger.on_refused(1)
+                self.shares.append(share)
+
+    def server(self, name: str) -> Server:
+        """One server's record."""
+        return self.servers[self._names.index(name)]
+
+    def choose(
+        self, count: int, k: int, taken: str = "", busy: float = 0.0, length: int = LENGTH
+    ) -> list[Share]:
+        """The choice for block 0."""
+        return choose_shares(
+            self.shares, self.servers, 1, {int(digit) for digit in taken}, count, length, k, busy
+        )
+
+    def chosen(
+        self, count: int, k: int, taken: str = "", busy: float = 0.0, length: int = LENGTH
+    ) -> str:
+        """The same in words, in order of share numbers."""
+        names = (
+            (share.shnum, f"{self._names[share.server]}{share.shnum}")
+            for share in self.choose(count, k, taken, busy, length)
+        )
+        return " ".join(name for _shnum, name in sorted(names))
+
+
+class Choice(SynchronousTestCase):
+    """``choose_shares``."""
+
+    def test_spread(self) -> None:
+        """Among equal servers each gives one share before any gives two."""
+        self.assertEqual("A0 B1 C2", Planner("A03 B14 C25").chosen(3, 3))
+        chosen = Planner("A0123456789 B0123456789 C0123456789").choose(9, 3)
+        self.assertEqual([3, 3, 3], sorted(Counter(share.server for share in chosen).values()))
+
+    def test_primaries(self) -> None:
+        """On each server primary shares go first."""
+        self.assertEqual("A0 A1 A2", Planner("A543210").chosen(3, 3))
+
+    def test_busy(self) -> None:
+        """With the CPU busy a primary is worth a short wait, no more."""
+        planner = Planner("A0 B1 C2 D3 E4 F5")
+        planner.server("A").on_latency(0.1 + BUSY_PATIENCE_S / 2)
+        for name in "BCDEF":
+            planner.server(name).on_latency(0.1)
+        self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.0))
+        self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=1.0))
+        planner.server("A").on_latency(10.0)
+        self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=1.0))
+
+    def test_distinct(self) -> None:
+        """A share number is chosen once, on however many servers, and never one provided for."""
+        self.assertEqual("A0 B1", Planner("A01 B01 C0").chosen(5, 2))
+        self.assertEqual("A1", Planner("A01 B01 C0").chosen(5, 2, taken="0"))
+        self.assertEqual("", Planner("A01 B01 C0").chosen(5, 2, taken="01"))
+
+    def test_not_these(self) -> None:
+        """Retired shares, blocks known bad and blocks that are late already are left out."""
+        self.assertEqual("B4", Planner("A-0x1~2 B4").chosen(4, 3))
+        self.assertEqual("B0 B1 B2", Planner("A-0x1~2 B012").chosen(4, 3))
+
+    def test_last_resort(self) -> None:
+        """Liars come before servers that stopped answering, and both only for want of others."""
+        planner = Planner("A!0 B1 C2")
+        self.assertEqual("B1", planner.chosen(1, 3))
+        planner.server("B").stalled = 1
+        self.assertEqual("C2", planner.chosen(1, 3))
+        self.assertEqual("A0 C2", planner.chosen(2, 3))
+        self.assertEqual("A0 B1 C2", planner.chosen(3, 3))
+
+    def test_fast_first(self) -> None:
+        """A fast server gives more shares than a slow one, up to where its queue is as long."""
+        planner = Planner("A0123456789 B0123456789")
+        planner.server("A").rate, planner.server("B").rate = 30e6, 10e6
+        planner.server("A").latency_s = planner.server("B").latency_s = 0.001
+        counts = Counter(share.server for share in planner.choose(8, 3, length=10**7))
+        self.assertEqual({0: 6, 1: 2}, dict(counts))
+
+    def test_queue_counts(self) -> None:
+        """A server with much under way already is asked after an idle one."""
+        planner = Planner("A0 B0")
+        planner.server("A").on_sent(10**8, 0.0)
+        self.assertEqual("B0", planner.chosen(1, 3))
+
+    def test_two_digits(self) -> None:
+        """Share numbers up to 255 are nothing special."""
+        self.assertEqual("A[255]".replace("[", "").replace("]", ""),
+                         Planner("A[255]").chosen(3, 255))  # fmt: skip
+
+    def test_laws(self) -> None:
+        """As many as there are, of distinct numbers, none that must not be; the arguments stay."""
+        shares = st.tuples(st.sampled_from(["", "", "!", "~", "x", "-"]), st.integers(0, 9))
+        servers = st.lists(st.lists(shares, max_size=6), max_size=5)
+
+        @examples(200)
+        @given(servers, st.sets(st.integers(0, 9), max_size=4), st.integers(0, 10))
+        def check(world: list[list[tuple[str, int]]], taken: set[int], count: int) -> None:
+            text = " ".join("A" + "".join(f"{m}{n}" for m, n in server) for server in world)
+            planner = Planner(text)
+            before = set(taken)
+            chosen = choose_shares(
+                planner.shares, planner.servers, 1, taken, count, LENGTH, 3, 0.0
+            )
+            usable = {n for server in world for m, n in server if m not in ("~", "x", "-")}
+            self.assertEqual(min(count, len(usable - taken)), len(chosen))
+            numbers = [share.shnum for share in chosen]
+            self.assertEqual(len(numbers), len(set(numbers)))
+            self.assertTrue(set(numbers) <= usable - taken)
+            self.assertFalse([s for s in chosen if s.retired or s.late or s.ledger.bad])
+            self.assertEqual(before, taken)
+
+        check()
+
+
+class Cuts(SynchronousTestCase):
+    """Masks and reads."""
+
+    def test_runs(self) -> None:
+        """The runs of a mask are ascending, apart, and together the mask."""
+
+        @examples(300)
+        @given(masks(80))
+        def check(mask: int) -> None:
+            rebuilt, previous = 0, -1
+            for first, stop in runs_of(mask):
+                self.assertTrue(previous < first < stop)
+                previous = stop
+                rebuilt |= (1 << stop) - (1 << first)
+            self.assertEqual(mask, rebuilt)
+            self.assertEqual(bin(mask).count("1"), count_bits(mask))
+
+        check()
+
+    def test_far_out(self) -> None:
+        """A run four million segments out is found as fast as any other."""
+        self.assertEqual([(2**22 - 2, 2**22)], list(runs_of(3 << (2**22 - 2))))
+        self.assertEqual(2, count_bits(3 << (2**22 - 2)))
+
+    def test_reads_cover_exactly(self) -> None:
+        """Reads cover what is desired, once, none longer than allowed unless it is one block."""
+
+        @examples(300)
+        @given(masks(60), st.integers(1, 2000), st.integers(1, 20_000))
+        def check(desire: int, block_size: int, max_bytes: int) -> None:
+            covered = 0
+            for first, stop in cut_reads(desire, block_size, max_bytes):
+                mask = (1 << stop) - (1 << first)
+                self.assertLess(first, stop)
+                self.assertFalse(mask & covered)
+                self.assertTrue(stop - first == 1 or (stop - first) * block_size <= max_bytes)
+                covered |= mask
+            self.assertEqual(desire, covered)
+
+        check()
+
+    def test_reads_are_even(self) -> None:
+        """The reads of one run differ by one block at most, and are as few as can be."""
+
+        @examples(200)
+        @given(st.integers(1, 500), st.integers(1, 40))
+        def check(blocks: int, most: int) -> None:
+            lengths = [stop - first for first, stop in cut_reads((1 << blocks) - 1, 10, 10 * most)]
+            self.assertLessEqual(max(lengths) - min(lengths), 1)
+            self.assertEqual(-(-blocks // most), len(lengths))
+
+        check()
+
+    def test_stripes(self) -> None:
+        """A stripe fills a span, fits three times into the limit, and is one segment at least."""
+
+        @examples(200)
+        @given(st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8))
+        def check(k: int, block_size: int, limit: int) -> None:
+            length = stripe_length(block_size, k * block_size, 256 * 1024, limit)
+            self.assertGreaterEqual(length, 1)
+            if length > 1:
+                self.assertLessEqual(length * block_size, 256 * 1024)
+                self.assertLessEqual(3 * length * k * block_size, limit)
+            more = (length + 1) * block_size
+            self.assertTrue(more > 256 * 1024 or 3 * k * more > limit)
+
+        check()

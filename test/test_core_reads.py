@@ -1,0 +1,160 @@
+"""Reads on their way: reserved, late, stalled, abandoned, in that order and once."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tahoe_fastdl.core.reads import NEXT_STAGE, Kind, Read, ReadBook, Stage
+from tahoe_fastdl.core.servers import Server
+from tahoe_fastdl.core.share import Share
+from tahoe_fastdl.core.window import MIB, Budget
+
+from .strategies import examples
+
+PATIENCE_S = 60.0
+
+
+class Reads(SynchronousTestCase):
+    """``ReadBook``."""
+
+    def setUp(self) -> None:
+        self.servers = {0: Server(), 1: Server()}
+        self.shares = [Share(0, 0, 0), Share(1, 1, 1)]
+        self.budget = Budget(64 * MIB)
+        self.account = self.budget.open()
+        self.book = ReadBook(self.servers, PATIENCE_S)
+
+    def send(self, share: int = 0, start: int = 0, length: int = 1000, now: float = 0.0) -> Read:
+        """One read of blocks."""
+        return self.book.send(
+            self.account, self.shares[share], Kind.BLOCKS, start, length, 1, now
+        )
+
+    def test_reserved(self) -> None:
+        """A read takes room and its server's queue when it is sent."""
+        self.send(length=1000)
+        self.send(share=1, length=500)
+        self.assertEqual(1500, self.budget.used_bytes)
+        self.assertEqual(1000, self.servers[0].bytes_in_flight)
+        self.assertEqual(2, len(self.book))
+
+    def test_stages(self) -> None:
+        """A read that is not answered is late, stalled and abandoned, each once, in this order."""
+        read = self.send()
+        seen = []
+        for _ in range(10):
+            when = self.book.next_deadline()
+            if when is None:
+                break
+            self.assertEqual([], self.book.take_overdue(when - 1e-6))
+            self.assertEqual([read], self.book.take_overdue(when))
+            seen.append((read.stage, self.servers[0].stalled))
+        self.assertEqual([(Stage.LATE, 0), (Stage.STALLED, 1), (Stage.ABANDONED, 0)], seen)
+        self.assertEqual(0, len(self.book))
+        self.assertIsNone(self.book.take(read.id))
+
+    def test_times(self) -> None:
+        """Late comes before stalled before patience ends; patience is never cut short."""
+        read = self.send(now=100.0)
+        self.assertTrue(100.0 < read.late_at < read.stalled_at <= read.abandon_at)
+        self.assertGreaterEqual(read.abandon_at, 100.0 + PATIENCE_S)
+        self.servers[1].rate = 10.0  # so slow that all of its own time is longer than that
+        slow = self.send(share=1, length=1000)
+        self.assertGreater(slow.abandon_at, 1000.0)
+        self.assertLessEqual(slow.stalled_at, slow.abandon_at)
+
+    def test_answered(self) -> None:
+        """A read that ended has no deadline, and ends once."""
+        read, other = self.send(now=0.0), self.send(share=1, now=1.0)
+        self.assertIs(read, self.book.take(read.id))
+        self.assertIsNone(self.book.take(read.id))
+        self.assertEqual(other.late_at, self.book.next_deadline())
+        self.book.take(other.id)
+        self.assertIsNone(self.book.next_deadline())
+
+    def test_answered_when_stalled(self) -> None:
+        """The answer to a stalled read takes the mark from its server."""
+        read = self.send()
+        self.book.take_overdue(read.late_at)
+        self.book.take_overdue(read.stalled_at)
+        self.assertEqual(1, self.servers[0].stalled)
+        self.book.take(read.id)
+        self.assertEqual(0, self.servers[0].stalled)
+
+    def test_slept(self) -> None:
+        """A process that slept through all deadlines of a read hears of it once, abandoned."""
+        reads = [self.send(), self.send(share=1)]
+        self.assertEqual(reads, self.book.take_overdue(1e6))
+        self.assertEqual([Stage.ABANDONED] * 2, [read.stage for read in reads])
+        self.assertEqual([0, 0], [server.stalled for server in self.servers.values()])
+        self.assertIsNone(self.book.next_deadline())
+
+    def test_is_asked(self) -> None:
+        """A range is asked for if one read of that share, still wanted, holds all of it."""
+        read = self.send(start=100, length=50)
+        self.assertEqual(150, read.stop)
+        share, other = self.shares
+        for start, stop, expected in ((100, 150, True), (120, 130, True), (99, 150, False),
+                                      (100, 151, False), (0, 10, False)):  # fmt: skip
+            self.assertEqual(expected, self.book.is_asked(share, start, stop))
+            self.assertFalse(self.book.is_asked(other, start, stop))
+        read.orphan = True
+        self.assertFalse(self.book.is_asked(share, 100, 150))
+
+    def test_every_stage_is_reached(self) -> None:
+        """Each stage but the first has one before it, and the table ends at the last."""
+        self.assertEqual(set(Stage) - {Stage.SENT}, set(NEXT_STAGE.values()))
+        self.assertEqual(set(Stage) - {Stage.ABANDONED}, set(NEXT_STAGE))
+
+    def test_any_order(self) -> None:
+        """Whatever is sent, answered and waited for, deadlines never go back and marks add up."""
+        steps = st.lists(
+            st.one_of(
+                st.tuples(st.just("send"), st.integers(0, 1)),
+                st.tuples(st.just("take"), st.integers(0, 20)),
+                st.tuples(st.just("wait"), st.integers(0, 30)),
+            ),
+            max_size=40,
+        )
+
+        @examples(100)
+        @given(steps)
+        def check(steps: list[tuple[str, int]]) -> None:
+            self.setUp()
+            now, open_reads = 0.0, {}
+            stages: dict[int, list[Stage]] = {}
+            for what, number in steps:
+                if what == "send":
+                    read = self.send(share=number, now=now)
+                    open_reads[read.id] = read
+                elif what == "take":
+                    taken = self.book.take(number)
+                    self.assertIs(open_reads.pop(number, None), taken)
+                else:
+                    now += number
+                    moved = self.book.take_overdue(now)
+                    self.assertEqual(len(moved), len({read.id for read in moved}))
+                    for read in moved:
+                        stages.setdefault(read.id, []).append(read.stage)
+                        if read.stage is Stage.ABANDONED:
+                            del open_reads[read.id]
+                self.assertEqual(set(open_reads), {read.id for read in self.book})
+                when = self.book.next_deadline()
+                self.assertEqual(
+                    min((read.deadline() for read in open_reads.values()), default=None), when
+                )
+                self.assertTrue(when is None or what != "wait" or when > now)
+                for server, record in self.servers.items():
+                    stalled = [
+                        read for read in open_reads.values()
+                        if read.share.server == server and read.stage is Stage.STALLED
+                    ]  # fmt: skip
+                    self.assertEqual(len(stalled), record.stalled)
+            order = list(Stage)
+            for some in stages.values():
+                self.assertEqual(sorted(some, key=order.index), some)
+                self.assertEqual(len(some), len(set(some)))
+
+        check()

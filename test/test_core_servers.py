@@ -1,0 +1,169 @@
+"""What servers show of themselves, and when a read of theirs is late."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tahoe_fastdl.core.servers import (
+    DEFAULT_LATENCY_S,
+    LATE_FLOOR_S,
+    STALLED_FLOOR_S,
+    Server,
+)
+
+from .strategies import examples
+
+
+def serve(server: Server, rate: float, latency_s: float, lengths: list[int], start: float) -> float:
+    """Ask for all of *lengths* at once; a line of this rate answers in order.  When it is done."""
+    for length in lengths:
+        server.on_sent(length, start)
+    now = start + latency_s
+    for length in lengths:
+        now += length / rate
+        server.on_answered(length, length, start, now)
+    return now
+
+
+class Estimates(SynchronousTestCase):
+    """Latency and rate."""
+
+    def test_before_anything(self) -> None:
+        """A server nobody has met is expected to be ordinary, not infinitely fast or slow."""
+        server = Server()
+        self.assertGreaterEqual(server.expected_s(0), DEFAULT_LATENCY_S)
+        self.assertLess(server.expected_s(2**20), 1.0)
+
+    def test_latency(self) -> None:
+        """Small answers settle the latency, whatever it was at first."""
+        server = Server()
+        server.on_latency(5.0)
+        for second in range(60):
+            server.on_sent(100, float(second))
+            server.on_answered(100, 100, float(second), second + 0.02)
+        assert server.latency_s is not None
+        self.assertLess(abs(server.latency_s - 0.02), 0.005)
+        self.assertIsNone(server.rate)
+
+    def test_rate(self) -> None:
+        """After some bulk answers the time for more is foreseen, near or far, one read or many."""
+
+        @examples(60)
+        @given(
+            st.sampled_from([1e5, 1e6, 1e7, 1e8]),
+            st.sampled_from([0.0005, 0.02, 0.2]),
+            st.integers(1, 10),
+        )
+        def check(rate: float, latency_s: float, reads: int) -> None:
+            server, now = Server(), 0.0
+            server.on_latency(latency_s)
+            lengths = [256 * 1024] * reads
+            for _ in range(40):
+                now = serve(server, rate, latency_s, lengths, now) + 0.001
+            foreseen = server.expected_s(sum(lengths))
+            taken = latency_s + sum(lengths) / rate
+            self.assertTrue(taken / 3 < foreseen < taken * 3, (taken, foreseen))
+
+        check()
+
+    def test_adapts(self) -> None:
+        """A server that slows down tenfold is known to be slow after some more reads."""
+        server, now = Server(), 0.0
+        server.on_latency(0.001)
+        for _ in range(20):
+            now = serve(server, 1e7, 0.001, [256 * 1024] * 4, now)
+        fast = server.expected_s(2**20)
+        for _ in range(20):
+            now = serve(server, 1e6, 0.001, [256 * 1024] * 4, now)
+        self.assertGreater(server.expected_s(2**20), 5 * fast)
+
+    def test_queue(self) -> None:
+        """What was asked before has to come first, so more in flight is later."""
+        server = Server()
+        before = server.expected_s(1000)
+        server.on_sent(10**6, 0.0)
+        self.assertGreater(server.expected_s(1000), before)
+        server.on_retired(10**6)
+        self.assertEqual(server.expected_s(1000), before)
+
+
+class Slots(SynchronousTestCase):
+    """How many reads may be under way."""
+
+    def test_limit(self) -> None:
+        """A server with a limit has a slot again for each read that ended, however it ended."""
+        server = Server(max_reads=2)
+        for _ in range(2):
+            self.assertTrue(server.has_slot())
+            server.on_sent(100, 0.0)
+        self.assertFalse(server.has_slot())
+        server.on_answered(0, 100, 0.0, 1.0)
+        self.assertTrue(server.has_slot())
+        server.on_sent(100, 2.0)
+        server.on_retired(100)
+        self.assertTrue(server.has_slot())
+
+    def test_no_limit(self) -> None:
+        """Without a limit there is always a slot."""
+        server = Server()
+        for _ in range(1000):
+            server.on_sent(1, 0.0)
+        self.assertTrue(server.has_slot())
+
+    def test_adds_up(self) -> None:
+        """Whatever is answered, in whole, in part or not at all, the counts come back to zero."""
+
+        @examples(100)
+        @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1), st.booleans())))
+        def check(reads: list[tuple[int, float, bool]]) -> None:
+            server = Server()
+            for length, _part, _answered in reads:
+                server.on_sent(length, 0.0)
+            for i, (length, part, answered) in enumerate(reads):
+                if answered:
+                    server.on_answered(int(length * part), length, 0.0, 1.0 + i)
+                else:
+                    server.on_retired(length)
+            self.assertEqual((0, 0), (server.reads_in_flight, server.bytes_in_flight))
+
+        check()
+
+
+class Deadlines(SynchronousTestCase):
+    """When a read is late and when it counts as not coming."""
+
+    def test_order(self) -> None:
+        """A read is never late at once, and late before it is stalled, whatever is known."""
+
+        @examples(100)
+        @given(
+            st.lists(st.floats(0, 100), max_size=5), st.integers(1, 2**22), st.floats(0, 1e9)
+        )
+        def check(latencies: list[float], length: int, now: float) -> None:
+            server = Server()
+            for seconds in latencies:
+                server.on_latency(seconds)
+            expected = server.expected_s(length)
+            late, stalled = server.on_sent(length, now)
+            self.assertGreaterEqual(late, now + max(LATE_FLOOR_S, expected) * 0.999)
+            self.assertGreaterEqual(stalled, now + STALLED_FLOOR_S * 0.999)
+            self.assertGreater(stalled, late)
+
+        check()
+
+    def test_own_standard(self) -> None:
+        """A server that is slow by nature gets more time than a quick one."""
+        quick, slow = Server(), Server()
+        quick.on_latency(0.001)
+        slow.on_latency(2.0)
+        self.assertLess(quick.on_sent(1000, 0.0), slow.on_sent(1000, 0.0))
+
+    def test_uneven(self) -> None:
+        """A server whose latency varies gets more time than one as quick on average."""
+        even, uneven = Server(), Server()
+        for i in range(40):
+            even.on_latency(0.5)
+            uneven.on_latency(0.1 if i % 2 else 0.9)
+        self.assertLess(even.on_sent(1000, 0.0)[0] + 0.5, uneven.on_sent(1000, 0.0)[0])
