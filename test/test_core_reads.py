@@ -92,7 +92,7 @@ class Reads(SynchronousTestCase):
         self.assertIsNone(self.book.next_deadline())
 
     def test_is_asked(self) -> None:
-        """A range is asked for if one read of that share, still wanted, holds all of it."""
+        """A range is asked for if one read of that share holds all of it."""
         read = self.send(start=100, length=50)
         self.assertEqual(150, read.stop)
         share, other = self.shares
@@ -100,8 +100,9 @@ class Reads(SynchronousTestCase):
                                       (100, 151, False), (0, 10, False)):  # fmt: skip
             self.assertEqual(expected, self.book.is_asked(share, start, stop))
             self.assertFalse(self.book.is_asked(other, start, stop))
-        read.orphan = True
+        self.book.drop_all()
         self.assertFalse(self.book.is_asked(share, 100, 150))
+        self.assertIsNone(self.book.take(read.id))
 
     def test_every_stage_is_reached(self) -> None:
         """Each stage but the first has one before it, and the table ends at the last."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from allmydata import uri
 from allmydata.interfaces import NoSharesError, NotEnoughSharesError
@@ -263,7 +263,7 @@ class LargeShares(FaultCase):
 class LargeSharesEveryBlock(LargeShares):
     """The same with ``verify = blocks``: every block is held against its share's hashes."""
 
-    options = {"patience": "2 s", "memory": "8 MiB", "verify": "blocks"}
+    options: ClassVar[dict[str, str]] = {"patience": "2 s", "memory": "8 MiB", "verify": "blocks"}
 
 
 def raise_at_once(*_anything: Any) -> Any:
