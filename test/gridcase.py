@@ -7,7 +7,7 @@ enabled as an operator does it, by its storage client configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from allmydata import uri
 from allmydata.client import _valid_config
@@ -99,7 +99,7 @@ class GridCase(GridTestMixin, TestCase):
     """A grid of *servers* servers and two clients."""
 
     servers = 10
-    options: Mapping[str, str] = {"patience": "2 s", "memory": "8 MiB"}
+    options: ClassVar[Mapping[str, str]] = {"patience": "2 s", "memory": "8 MiB"}
     timeout = 120
 
     def setUp(self) -> Any:

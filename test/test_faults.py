@@ -8,7 +8,7 @@ does not look at what it does not need, may also succeed.  Our code never breaks
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -263,7 +263,11 @@ class LargeShares(FaultCase):
 class LargeSharesEveryBlock(LargeShares):
     """The same with ``verify = blocks``: every block is held against its share's hashes."""
 
-    options: ClassVar[dict[str, str]] = {"patience": "2 s", "memory": "8 MiB", "verify": "blocks"}
+    options: ClassVar[Mapping[str, str]] = {
+        "patience": "2 s",
+        "memory": "8 MiB",
+        "verify": "blocks",
+    }
 
 
 def raise_at_once(*_anything: Any) -> Any:
