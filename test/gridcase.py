@@ -7,7 +7,7 @@ enabled as an operator does it, by its storage client configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from allmydata import uri
 from allmydata.client import _valid_config
