@@ -25,13 +25,20 @@ from tahoe_fastdl.core.download import Download, Options
 from tahoe_fastdl.core.geometry import Geometry
 from tahoe_fastdl.core.servers import Server
 from tahoe_fastdl.core.window import MIB, Budget
-from tahoe_fastdl.errors import BadCiphertextHash
+from tahoe_fastdl.errors import FileError
 from tahoe_fastdl.shell.worker import Decoded, decode_batch
 
 from .sharemaker import BLOCK_HASHES, CRYPTTEXT, HEADER, SHARE_HASHES, UEB, EncodedFile, flip
 
 # After these another download of the node may find room or a slot.
-FREEING = (r.ReadAnswered, r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.BatchDecoded)
+FREEING = (
+    r.ReadAnswered,
+    r.ReadFailed,
+    r.ReaderDelivered,
+    r.ReaderLeft,
+    r.BatchDecoded,
+    r.TimePassed,
+)
 
 Answer = Union[r.ReadAnswered, r.ReadFailed]
 
@@ -487,6 +494,7 @@ class Simulation:
         if isinstance(action, r.FailReader):
             reader.error = action.error
             self._end(reader, End.FAILED)
+            self.feed(r.ReaderLeft(reader.id))
         elif isinstance(action, r.TellSegmentSize):
             reader.segment_size = action.segment_size
             self._end(reader, End.SERVED)
@@ -638,9 +646,10 @@ class Simulation:
             elif reader.spec.segnum is None or reader.spec.segnum < world.file.num_segments:
                 first, stop = world.segments_of(reader)
                 if world.is_possible(first, stop):
+                    # Which error it is depends on whether all proofs came in time.
                     wrong = world.file.wrong_segments.intersection(range(first, stop))
                     assert wrong, f"{reader.error!r} in a good world"
-                    assert isinstance(reader.error, BadCiphertextHash), reader.error
+                    assert isinstance(reader.error, FileError), reader.error
         assert not self.core.readers
         assert self.budget.used_bytes == 0
         assert not self._decoded and not self._in_worker
