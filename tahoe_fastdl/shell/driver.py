@@ -28,7 +28,14 @@ from .wire import Wire
 from .worker import Decoded, decode_batch
 
 # After these another download may find room or a slot.
-_FREEING = (r.ReadAnswered, r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.BatchDecoded)
+_FREEING = (
+    r.ReadAnswered,
+    r.ReadFailed,
+    r.ReaderDelivered,
+    r.ReaderLeft,
+    r.BatchDecoded,
+    r.TimePassed,  # a read may be given up
+)
 
 
 class Sink(Protocol):
