@@ -16,10 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl.core.plan import (
     BUSY_PATIENCE_S,
+    MAX_SPAN_BYTES,
+    MIN_SPAN_BYTES,
+    SPAN_S,
     choose_shares,
     count_bits,
     cut_reads,
     runs_of,
+    span_bytes,
     stripe_length,
 )
 from tahoe_fastdl.core.servers import Server
@@ -214,7 +218,7 @@ class Cuts(SynchronousTestCase):
         check()
 
     def test_stripes(self) -> None:
-        """A stripe fills a span, fits three times into the limit, and is one segment at least."""
+        """A stripe fills a span, fits twice into the limit, and is one segment at least."""
 
         @examples(200)
         @given(st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8))
@@ -223,8 +227,15 @@ class Cuts(SynchronousTestCase):
             self.assertGreaterEqual(length, 1)
             if length > 1:
                 self.assertLessEqual(length * block_size, 256 * 1024)
-                self.assertLessEqual(3 * length * k * block_size, limit)
+                self.assertLessEqual(2 * length * k * block_size, limit)
             more = (length + 1) * block_size
-            self.assertTrue(more > 256 * 1024 or 3 * k * more > limit)
+            self.assertTrue(more > 256 * 1024 or 2 * k * more > limit)
 
         check()
+
+    def test_spans(self) -> None:
+        """A faster server is asked for longer spans, within bounds."""
+        spans = [span_bytes(rate) for rate in (0.0, 1e6, 2e7, 1e9)]
+        self.assertEqual((spans[0], spans[-1]), (MIN_SPAN_BYTES, MAX_SPAN_BYTES))
+        self.assertEqual(spans, sorted(spans))
+        self.assertIn(int(2e7 * SPAN_S), spans)

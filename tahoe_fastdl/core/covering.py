@@ -13,11 +13,11 @@ from .geometry import mask_of
 from .merkle import MAX_PAGES_HELD
 from .plan import (
     MAX_READ_BYTES,
-    SPAN_BYTES,
     choose_shares,
     count_bits,
     cut_reads,
     runs_of,
+    span_bytes,
     stripe_length,
 )
 from .proving import Proving
@@ -46,6 +46,8 @@ class Covering:
     def __init__(self, books: Books, proving: Proving) -> None:
         self._books = books
         self._proving = proving
+        self._depth_bytes = FIRST_DEPTH_BYTES  # file bytes to have on their way at once
+        self._span_bytes = span_bytes(0.0)  # to ask of one share in a round
 
     # -- late reads -----------------------------------------------------------
 
@@ -107,6 +109,7 @@ class Covering:
         :param whole: see ``Opening.whole_length``.
         """
         books = self._books
+        self._measure_pace()
         while not self.send_desires(whole, now):  # what waits for a slot goes first
             reader = self._next_reader()
             if reader is None:
@@ -150,15 +153,17 @@ class Covering:
                 self._admit_run(segnum, segnum + 1, now)
                 self.send_desires(whole, now)
 
-    def depth_bytes(self) -> int:
-        """File bytes to have on their way at once, from measured rate and latency."""
+    def _measure_pace(self) -> None:
+        """How deep and how long to ask, from measured rates and latencies."""
         books = self._books
-        depth = 0.0
+        depth, rates = 0.0, []
         for number in {s.server for s in books.shares.values() if not s.retired}:
             server = books.servers[number]
             if server.rate is not None and not server.stalled:
                 depth += server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0))
-        return max(FIRST_DEPTH_BYTES, int(depth))
+                rates.append(server.rate)
+        self._depth_bytes = max(FIRST_DEPTH_BYTES, int(depth))
+        self._span_bytes = span_bytes(sum(rates) / len(rates) if rates else 0.0)
 
     def _stripe(self, run: int, reader: Reader) -> int:
         """How many of the next *run* segments to admit for *reader* now; 0: none yet."""
@@ -166,7 +171,7 @@ class Covering:
         account, size = books.account, self._books.geometry.segment_size
         assert account is not None
         limit = account.limit_bytes
-        most = stripe_length(geometry.block_size, size, SPAN_BYTES, limit)
+        most = stripe_length(geometry.block_size, size, self._span_bytes, limit)
         if run <= 2 * most and run * size <= limit // 2:
             most = run  # the rest in one round
         length = min(run, most, MAX_ADMITTED_SEGMENTS // 2)
@@ -176,7 +181,7 @@ class Covering:
             return 0
         if not reader.todo & rows.admitted:
             flight = 0  # its first bytes need not wait for those of others
-        depth = self.depth_bytes()
+        depth = self._depth_bytes
         if flight and flight + length * size > depth + size:
             if flight >= depth // 2 or (depth - flight) // size < 1:
                 return 0  # a short stripe now would only cost more messages

@@ -43,6 +43,7 @@ class Geometry:
     block_size: int
     tail_segment_size: int
     tail_block_size: int
+    share_data_size: int  # bytes of blocks in one share, whatever the segment size
 
     @classmethod
     def of(cls, size: int, k: int, n: int, segment_size: int) -> Geometry:
@@ -66,17 +67,13 @@ class Geometry:
             block_size=segment_size // k,
             tail_segment_size=tail,
             tail_block_size=ceil_div(tail, k),
+            share_data_size=ceil_div(size, k),
         )
 
     @classmethod
     def guess(cls, size: int, k: int, n: int, max_segment_size: int) -> Geometry:
         """What an uploader with this *max_segment_size* makes of the file."""
         return cls.of(size, k, n, ceil_div(min(size, max_segment_size), k) * k)
-
-    @property
-    def share_data_size(self) -> int:
-        """Bytes of blocks in one share; it does not depend on the segment size."""
-        return ceil_div(self.size, self.k)
 
     def block_start(self, segnum: int) -> int:
         """Where block *segnum* begins, from the start of the share's data.

@@ -35,6 +35,8 @@ class Opening:
         self._sources: list[Share] = []  # whom we ask for metadata
         self._scouted: set[int] = set()  # shares asked before the geometry was known
         self._complete = False  # all hashes that are wanted now are here
+        self._keeps = False  # some share may hold bytes that are not blocks
+        self._whole: int | None = None  # what whole_length says once the geometry is known
 
     def reset(self) -> None:
         """Nobody reads any more."""
@@ -61,10 +63,15 @@ class Opening:
         books = self._books
         if not any(reader.wants_bytes for reader in books.readers.values()):
             return 0
+        if self._whole is not None:
+            return self._whole
         known = [books.metadata.geometry] if books.metadata.geometry else books.metadata.guesses
         length = max((whole_share_length(g) for g in known), default=SMALL_SHARE_BYTES + 1)
         # with a v2 header all of it lies a little further on
-        return length + V2_HEADER_SIZE + UEB_READ_SIZE if length <= SMALL_SHARE_BYTES else 0
+        whole = length + V2_HEADER_SIZE + UEB_READ_SIZE if length <= SMALL_SHARE_BYTES else 0
+        if books.metadata.geometry is not None:
+            self._whole = whole
+        return whole
 
     def scout(self, now: float) -> None:
         """Read first blocks before anything is known but the file's size."""
@@ -221,6 +228,7 @@ class Opening:
             books.check_place(share)
         if read.kind is not Kind.BLOCKS or books.metadata.geometry is None:
             share.keep_fragment(read.start, read.stop, data)
+            self._keeps = True
             return len(data)
         if read.mask == 0:
             books.counters.bytes_wasted += len(data)
@@ -299,9 +307,12 @@ class Opening:
 
     def drop_fragments(self) -> None:
         """Forget bytes of shares that proved what they could."""
-        if self._complete:
+        if self._complete and self._keeps:
+            self._keeps = False
             for share in self._books.shares.values():
-                if not share.evidence_open:
+                if share.evidence_open:
+                    self._keeps = True
+                else:
                     self._books.release(share.drop_fragments())
 
     def _seek_page(self, segnum: int, now: float) -> bool:

@@ -13,10 +13,13 @@ from .servers import Server
 from .share import Share
 from .window import KIB
 
-# Bulk reads cost the client least CPU per byte at 128-256 KiB.
-SPAN_BYTES = 256 * KIB
+# A message costs the same whatever it carries, so reads are as long as their server
+# sends in this time, within bounds: longer ones only make others wait behind them.
+SPAN_S = 0.03
+MIN_SPAN_BYTES = 256 * KIB
+MAX_SPAN_BYTES = 1024 * KIB
 # Neighbouring spans planned in one turn go out as one read up to here.
-MAX_READ_BYTES = 512 * KIB
+MAX_READ_BYTES = 1024 * KIB
 
 # zfec takes 1.2 s for 100 MB at k=20 with every primary missing:
 # 0.6 ns for each byte of a missing primary block and each of the k blocks.
@@ -104,13 +107,18 @@ def choose_shares(
     return chosen
 
 
-def stripe_length(block_size: int, segment_size: int, span_bytes: int, limit_bytes: int) -> int:
+def span_bytes(rate: float) -> int:
+    """How much to ask of one share in a round, of servers that give *rate* bytes a second."""
+    return max(MIN_SPAN_BYTES, min(MAX_SPAN_BYTES, int(rate * SPAN_S)))
+
+
+def stripe_length(block_size: int, segment_size: int, span: int, limit_bytes: int) -> int:
     """How many segments one round of reads carries, >= 1.
 
-    As many as make a span of *span_bytes*, while three stripes still fit into
-    *limit_bytes*.
+    As many as make a span of *span*, while two stripes still fit into *limit_bytes*:
+    one that is on its way while the other is decoded and delivered.
     """
-    return max(1, min(span_bytes // block_size, limit_bytes // (3 * segment_size)))
+    return max(1, min(span // block_size, limit_bytes // (2 * segment_size)))
 
 
 def cut_reads(desire: int, block_size: int, max_bytes: int) -> Iterator[tuple[int, int]]:

@@ -20,8 +20,8 @@ from .share import Share
 from .window import MIB
 
 # One worker call: small enough to overlap with receiving, large enough that
-# the call itself (0.1 ms) does not count.
-DECODE_BYTES = 1 * MIB
+# the call itself (0.1 ms) and the books of k shares do not count.
+DECODE_BYTES = 2 * MIB
 MAX_DECODES = 2  # Tahoe's CPU pool has a thread a core; more would only queue
 
 
@@ -64,13 +64,19 @@ class Proving:
                 return
             run = rows.ready >> segnum
             stop = segnum + (~run & (run + 1)).bit_length() - 1
-            stop = min(stop, segnum + max(1, DECODE_BYTES // books.geometry.segment_size))
+            stop = min(stop, segnum + max(1, self._most_bytes() // books.geometry.segment_size))
             if tree.levels:
                 stop = min(stop, tree.leaves_of(tree.page_for(segnum, tree.levels))[1])
             chosen = self._holders(segnum)
             for share in chosen:
                 stop = share.block_run(segnum, stop)
             self._start(segnum, stop, chosen)
+
+    def _most_bytes(self) -> int:
+        """What one batch may add to the bytes that are held: all of them together no
+        more than the third of the memory that is not given to requests."""
+        assert self._books.account is not None
+        return min(DECODE_BYTES, self._books.account.limit_bytes // (2 * MAX_DECODES))
 
     def _holders(self, segnum: int) -> list[Share]:
         """k shares of distinct shnums that hold the block, primaries first."""

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from attrs import define, field
 
 from .forensics import Inquest
-from .plan import runs_of
 from .share import Share
 
 
@@ -30,7 +29,9 @@ class Rows:
     decoding: int = 0  # in a worker
     lost: dict[int, Exception] = field(factory=dict)
     inquests: dict[int, Inquest] = field(factory=dict)
-    _counts: dict[int, int] = field(factory=dict)  # distinct shnums held
+    # How many distinct shnums are held: bit i of a segment's count is in plane i, so
+    # that one answer counts for all of its segments at once.
+    _planes: list[int] = field(factory=list)
     _held: dict[int, int] = field(factory=dict)  # shnum -> segments held
 
     def admit(self, mask: int) -> None:
@@ -40,15 +41,20 @@ class Rows:
     def on_blocks(self, shnum: int, mask: int) -> None:
         """Blocks of *shnum* arrived for these segments."""
         held = self._held.get(shnum, 0)
-        new = mask & ~held
+        new = carry = mask & ~held
         self._held[shnum] = held | mask
-        counts, k = self._counts, self.k
-        for first, stop in runs_of(new):
-            for segnum in range(first, stop):
-                count = counts.get(segnum, 0) + 1
-                counts[segnum] = count
-                if count == k and segnum not in self.inquests:
-                    self.ready |= 1 << segnum
+        planes = self._planes
+        for i, plane in enumerate(planes):
+            planes[i], carry = plane ^ carry, plane & carry
+        if carry:
+            planes.append(carry)
+        if self.k >> len(planes):
+            return
+        for i, plane in enumerate(planes):
+            new &= plane if self.k >> i & 1 else ~plane
+        for segnum in self.inquests:
+            new &= ~(1 << segnum)
+        self.ready |= new
 
     def recount(self, mask: int, shares: Iterable[Share]) -> None:
         """Blocks of these segments went away: count what is left."""
@@ -63,9 +69,7 @@ class Rows:
         self.ready &= ~mask
         for shnum in self._held:
             self._held[shnum] &= ~mask
-        for first, stop in runs_of(mask):
-            for segnum in range(first, stop):
-                self._counts.pop(segnum, None)
+        self._planes = [plane & ~mask for plane in self._planes]
 
     def finish(self, mask: int) -> None:
         """These segments are decoded, lost or not wanted any more."""

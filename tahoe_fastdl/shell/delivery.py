@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 # The web transport sends 128 KiB a system call and asks us to pause at 64 KiB;
 # larger pieces cost it nothing, since it sends from a view of them.
-MAX_WRITE = 1024 * 1024
+MAX_WRITE = 2 * 1024 * 1024
 
 
 @implementer(IPushProducer)

@@ -37,6 +37,9 @@ _FREEING = (
     r.TimePassed,  # a read may be given up
 )
 
+# How often the counters of all shares are added up while a download runs.
+ACCOUNT_S = 0.25
+
 
 class Sink(Protocol):
     """Where decoded bytes go."""
@@ -99,6 +102,7 @@ class Driver:
         self._running = True
         self._next_reader = 0
         self._counted = (0, 0, 0, 0)
+        self._accounted = 0.0
         self._freed = False  # room or slots since the last turn
         hub.downloads.add(self)
 
@@ -139,6 +143,7 @@ class Driver:
     def stop(self) -> None:
         """Nothing goes out any more and nothing is delivered."""
         self._running = False
+        self._account()
         self._wire.stop()
         self._finder.stop()
         self._sinks.clear()
@@ -185,7 +190,10 @@ class Driver:
         if self.is_stopped():
             return
         self._set_timer(self.core.next_deadline())
-        self._account()
+        now = time.monotonic()
+        if not self._sinks or now > self._accounted + ACCOUNT_S:
+            self._accounted = now
+            self._account()
         if self._freed:
             self._freed = False
             self._hub.wake_others(self)
