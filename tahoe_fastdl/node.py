@@ -24,7 +24,7 @@ from . import errors
 from .consumers import DecryptingConsumer
 from .core import records as r
 from .shell.delivery import Delivery
-from .shell.driver import Driver
+from .shell.driver import Driver, file_key
 from .shell.hub import Hub
 
 
@@ -150,6 +150,7 @@ class FastDownloadNode:
         self._running = True
         if terminator:
             terminator.register(self)
+            terminator.register(hub.parking)
         hub.count("downloads")
 
     def __repr__(self) -> str:
@@ -169,14 +170,27 @@ class FastDownloadNode:
 
     def _ensure_driver(self) -> Driver:
         if self._driver is None:
-            self._driver = Driver(
+            known = self._hub.parking.take(
+                file_key(self._verifycap), self._storage_broker, time.monotonic()
+            )
+            if known is not None:
+                known.adopt(self._download_status, self._fall_back, self._on_idle)
+            self._driver = known or Driver(
                 self._verifycap,
                 self._storage_broker,
                 self._hub,
                 self._download_status,
                 self._fall_back,
+                self._on_idle,
             )
         return self._driver
+
+    def _on_idle(self) -> None:
+        """Nobody reads: what was learned is for whoever reads this file next."""
+        driver, idle = self._driver, not self._deliveries and not self._pending
+        if driver is not None and idle and self._running and driver.core.is_worth_keeping():
+            self._driver = None
+            self._hub.parking.put(driver, time.monotonic())
 
     # -- read -----------------------------------------------------------------
 

@@ -313,9 +313,7 @@ class Requests(SynchronousTestCase):
     def test_coming_back(self) -> None:
         """A second visit finds shares, UEB and hashes still known: one round trip, no search."""
         size = self.file.segment_size
-        simulation = self.run_with(
-            read(0, 2 * size), read(10 * size, 11 * size, joins_at=60.0)
-        )
+        simulation = self.run_with(read(0, 2 * size), read(10 * size, 11 * size, joins_at=60.0))
         self.assertEqual(1, simulation.searches)
         later = [sent for sent in simulation.sent if sent.when >= 60.0]
         self.assertEqual(3, len(later))
@@ -363,9 +361,7 @@ class Costs(SynchronousTestCase):
         """The first byte takes two round trips: one finds shares, one brings hashes and blocks."""
         for size, segment_size in ((30_000, MIB), (3_000_000, SEGMENT), (10_000_000, MIB)):
             file = encode(size, 3, 10, segment_size)
-            servers = tuple(
-                evolve(server, latency_s=1.0, rate=1e9) for server in spread(file, 10)
-            )
+            servers = tuple(evolve(server, latency_s=1.0, rate=1e9) for server in spread(file, 10))
             simulation = Simulation(World(file, servers, (whole(file),))).run(until=2.1)
             self.assertGreater(only_reader(simulation).position, 0, (size, segment_size))
 
@@ -413,9 +409,7 @@ class Costs(SynchronousTestCase):
         """More leaves than are kept in memory are fetched page by page, each once."""
         segments = 70_000
         file = encode(segments, 1, 1, 1)
-        simulation = simulate(
-            World(file, spread(file, 1), (whole(file),), segment_size_hint=1)
-        )
+        simulation = simulate(World(file, spread(file, 1), (whole(file),), segment_size_hint=1))
         hashes = [sent for sent in simulation.sent if sent.start >= file.parts[CRYPTTEXT][0]]
         self.assertLessEqual(len(hashes), 2 * segments // 1024)
 
@@ -457,9 +451,7 @@ class BadServers(SynchronousTestCase):
         """A server later than expected is still waited for when nobody else has the block."""
         servers = with_moods(self.servers[:3], 1, Mood.SLOW)
         for verify_blocks in (False, True):
-            simulate(
-                World(self.file, servers, (whole(self.file),), verify_blocks=verify_blocks)
-            )
+            simulate(World(self.file, servers, (whole(self.file),), verify_blocks=verify_blocks))
 
     def test_straggler_is_hedged(self) -> None:
         """A late read is asked of one other share; wasted is only what was on its way by then."""
@@ -609,9 +601,7 @@ class BadShares(SynchronousTestCase):
             damage = {shnum: part(file, name) for shnum in (0, 1, 2, 3, 4)}
             for hint in (4098, MIB):
                 simulation = simulate(
-                    World(
-                        file, damaged(file, 4, damage), (whole(file),), segment_size_hint=hint
-                    )
+                    World(file, damaged(file, 4, damage), (whole(file),), segment_size_hint=hint)
                 )
                 self.assertIs(End.SERVED, only_reader(simulation).end, name)
 
@@ -719,9 +709,7 @@ class BadShares(SynchronousTestCase):
     def test_verify_blocks(self) -> None:
         """With ``verify = blocks`` a lie is found even where it would have done no harm."""
         file = encode(300_000, 3, 5, SEGMENT)
-        simulation = simulate(
-            World(file, spread(file, 5), (whole(file),), verify_blocks=True)
-        )
+        simulation = simulate(World(file, spread(file, 5), (whole(file),), verify_blocks=True))
         self.assertEqual([], simulation.advices)
         for share, chain in ((0, SHARE_HASHES), (1, BLOCK_HASHES)):
             servers = damaged(file, 5, {share: part(file, chain)})
@@ -750,9 +738,9 @@ class Doors(SynchronousTestCase):
         """Without readers there is no deadline, and whatever comes asks for nothing."""
         file = encode(300_000, 3, 5, SEGMENT)
         slow = tuple(evolve(server, reads=(Mood.OVERDUE,)) for server in spread(file, 5))
-        simulation = Simulation(
-            World(file, slow, (evolve(whole(file), leaves_at=1.0),))
-        ).run(until=2.0)
+        simulation = Simulation(World(file, slow, (evolve(whole(file), leaves_at=1.0),))).run(
+            until=2.0
+        )
         core = simulation.core
         self.assertIsNone(core.next_deadline())
         self.assertEqual(0, core.reads_in_flight())
@@ -774,7 +762,5 @@ class Doors(SynchronousTestCase):
         file = encode(300_000, 3, 5, SEGMENT)
         readers = (whole(file), read(5, 10), ReaderSpec(segnum=1), ReaderSpec())
         simulation = Simulation(World(file, spread(file, 5)[:0], readers)).run()
-        self.assertEqual(
-            [End.FAILED] * 4, [reader.end for reader in simulation.readers.values()]
-        )
+        self.assertEqual([End.FAILED] * 4, [reader.end for reader in simulation.readers.values()])
         self.assertEqual({}, simulation.core.readers)

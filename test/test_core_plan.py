@@ -150,9 +150,7 @@ class Choice(SynchronousTestCase):
             text = " ".join("A" + "".join(f"{m}{n}" for m, n in server) for server in world)
             planner = Planner(text)
             before = set(taken)
-            chosen = choose_shares(
-                planner.shares, planner.servers, 1, taken, count, LENGTH, 3, 0.0
-            )
+            chosen = choose_shares(planner.shares, planner.servers, 1, taken, count, LENGTH, 3, 0.0)
             usable = {n for server in world for m, n in server if m not in ("~", "x", "-")}
             self.assertEqual(min(count, len(usable - taken)), len(chosen))
             numbers = [share.shnum for share in chosen]

@@ -56,9 +56,7 @@ class Purity(SynchronousTestCase):
         self.assertEqual(
             set(), {name for name in came if name.split(".")[0] in ("twisted", "foolscap")}
         )
-        self.assertEqual(
-            set(), {name for name in came if name.startswith("tahoe_fastdl.shell")}
-        )
+        self.assertEqual(set(), {name for name in came if name.startswith("tahoe_fastdl.shell")})
 
     def test_the_test_works(self) -> None:
         """A module of the shell would be caught."""

@@ -28,9 +28,7 @@ class Reads(SynchronousTestCase):
 
     def send(self, share: int = 0, start: int = 0, length: int = 1000, now: float = 0.0) -> Read:
         """One read of blocks."""
-        return self.book.send(
-            self.account, self.shares[share], Kind.BLOCKS, start, length, 1, now
-        )
+        return self.book.send(self.account, self.shares[share], Kind.BLOCKS, start, length, 1, now)
 
     def test_reserved(self) -> None:
         """A read takes room and its server's queue when it is sent."""
@@ -58,7 +56,7 @@ class Reads(SynchronousTestCase):
     def test_times(self) -> None:
         """Late comes before stalled before patience ends; patience is never cut short."""
         read = self.send(now=100.0)
-        self.assertTrue(100.0 < read.late_at < read.stalled_at <= read.abandon_at)
+        self.assertTrue(100.0 < read.sending.late_at < read.stalled_at <= read.abandon_at)
         self.assertGreaterEqual(read.abandon_at, 100.0 + PATIENCE_S)
         self.servers[1].rate = 10.0  # so slow that all of its own time is longer than that
         slow = self.send(share=1, length=1000)
@@ -70,14 +68,14 @@ class Reads(SynchronousTestCase):
         read, other = self.send(now=0.0), self.send(share=1, now=1.0)
         self.assertIs(read, self.book.take(read.id))
         self.assertIsNone(self.book.take(read.id))
-        self.assertEqual(other.late_at, self.book.next_deadline())
+        self.assertEqual(other.sending.late_at, self.book.next_deadline())
         self.book.take(other.id)
         self.assertIsNone(self.book.next_deadline())
 
     def test_answered_when_stalled(self) -> None:
         """The answer to a stalled read takes the mark from its server."""
         read = self.send()
-        self.book.take_overdue(read.late_at)
+        self.book.take_overdue(read.sending.late_at)
         self.book.take_overdue(read.stalled_at)
         self.assertEqual(1, self.servers[0].stalled)
         self.book.take(read.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,12 +20,22 @@ from .strategies import examples
 
 def serve(server: Server, rate: float, latency_s: float, lengths: list[int], start: float) -> float:
     """Ask for all of *lengths* at once; a line of this rate answers in order.  When it is done."""
-    for length in lengths:
-        server.on_sent(length, start)
+    sendings = [server.on_sent(length, start) for length in lengths]
     now = start + latency_s
-    for length in lengths:
+    for length, sending in zip(lengths, sendings):
         now += length / rate
-        server.on_answered(length, length, start, now)
+        server.on_answered(length, length, sending, now)
+    return now
+
+
+def serve_at_once(
+    server: Server, rate: float, latency_s: float, lengths: list[int], start: float
+) -> float:
+    """The same where all answers share the line, and so end together."""
+    sendings = [server.on_sent(length, start) for length in lengths]
+    now = start + latency_s + sum(lengths) / rate
+    for length, sending in zip(lengths, sendings):
+        server.on_answered(length, length, sending, now)
     return now
 
 
@@ -41,8 +53,8 @@ class Estimates(SynchronousTestCase):
         server = Server()
         server.on_latency(5.0)
         for second in range(60):
-            server.on_sent(100, float(second))
-            server.on_answered(100, 100, float(second), second + 0.02)
+            sending = server.on_sent(100, float(second))
+            server.on_answered(100, 100, sending, second + 0.02)
         assert server.latency_s is not None
         self.assertLess(abs(server.latency_s - 0.02), 0.005)
         self.assertIsNone(server.rate)
@@ -55,8 +67,9 @@ class Estimates(SynchronousTestCase):
             st.sampled_from([1e5, 1e6, 1e7, 1e8]),
             st.sampled_from([0.0005, 0.02, 0.2]),
             st.integers(1, 10),
+            st.sampled_from([serve, serve_at_once]),
         )
-        def check(rate: float, latency_s: float, reads: int) -> None:
+        def check(rate: float, latency_s: float, reads: int, serve: Callable[..., float]) -> None:
             server, now = Server(), 0.0
             server.on_latency(latency_s)
             lengths = [256 * 1024] * reads
@@ -97,9 +110,9 @@ class Slots(SynchronousTestCase):
         server = Server(max_reads=2)
         for _ in range(2):
             self.assertTrue(server.has_slot())
-            server.on_sent(100, 0.0)
+            sending = server.on_sent(100, 0.0)
         self.assertFalse(server.has_slot())
-        server.on_answered(0, 100, 0.0, 1.0)
+        server.on_answered(0, 100, sending, 1.0)
         self.assertTrue(server.has_slot())
         server.on_sent(100, 2.0)
         server.on_retired(100)
@@ -119,11 +132,10 @@ class Slots(SynchronousTestCase):
         @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1), st.booleans())))
         def check(reads: list[tuple[int, float, bool]]) -> None:
             server = Server()
-            for length, _part, _answered in reads:
-                server.on_sent(length, 0.0)
+            sendings = [server.on_sent(length, 0.0) for length, _part, _answered in reads]
             for i, (length, part, answered) in enumerate(reads):
                 if answered:
-                    server.on_answered(int(length * part), length, 0.0, 1.0 + i)
+                    server.on_answered(int(length * part), length, sendings[i], 1.0 + i)
                 else:
                     server.on_retired(length)
             self.assertEqual((0, 0), (server.reads_in_flight, server.bytes_in_flight))
@@ -138,15 +150,14 @@ class Deadlines(SynchronousTestCase):
         """A read is never late at once, and late before it is stalled, whatever is known."""
 
         @examples(100)
-        @given(
-            st.lists(st.floats(0, 100), max_size=5), st.integers(1, 2**22), st.floats(0, 1e9)
-        )
+        @given(st.lists(st.floats(0, 100), max_size=5), st.integers(1, 2**22), st.floats(0, 1e9))
         def check(latencies: list[float], length: int, now: float) -> None:
             server = Server()
             for seconds in latencies:
                 server.on_latency(seconds)
             expected = server.expected_s(length)
-            late, stalled = server.on_sent(length, now)
+            sending = server.on_sent(length, now)
+            late, stalled = sending.late_at, sending.stalled_at
             self.assertGreaterEqual(late, now + max(LATE_FLOOR_S, expected) * 0.999)
             self.assertGreaterEqual(stalled, now + STALLED_FLOOR_S * 0.999)
             self.assertGreater(stalled, late)
@@ -158,7 +169,7 @@ class Deadlines(SynchronousTestCase):
         quick, slow = Server(), Server()
         quick.on_latency(0.001)
         slow.on_latency(2.0)
-        self.assertLess(quick.on_sent(1000, 0.0), slow.on_sent(1000, 0.0))
+        self.assertLess(quick.deadlines(1000, 0.0), slow.deadlines(1000, 0.0))
 
     def test_uneven(self) -> None:
         """A server whose latency varies gets more time than one as quick on average."""
@@ -166,4 +177,4 @@ class Deadlines(SynchronousTestCase):
         for i in range(40):
             even.on_latency(0.5)
             uneven.on_latency(0.1 if i % 2 else 0.9)
-        self.assertLess(even.on_sent(1000, 0.0)[0] + 0.5, uneven.on_sent(1000, 0.0)[0])
+        self.assertLess(even.deadlines(1000, 0.0)[0] + 0.5, uneven.deadlines(1000, 0.0)[0])

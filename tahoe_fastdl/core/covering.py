@@ -29,8 +29,16 @@ from .window import KIB, MIB
 # give.  More only makes whoever comes next wait behind it, for a Foolscap
 # read cannot be taken back; less leaves the wire idle while we decode.
 HORIZON_S = 0.5
-# Before rates are known; what a share's first round of reads brings.
+# Before rates are known, and never less once they are.
 FIRST_DEPTH_BYTES = 4 * MIB
+MIN_DEPTH_BYTES = 512 * KIB
+
+# A reader that has nothing gets its first segments in a stripe of their own, of what
+# comes in this time, and no more if even that takes longer: what else is on its way
+# shares the line with them and would hold up the first byte.
+FIRST_STRIPE_S = 0.05
+# A rate is trusted for so many times the bytes that it was measured with.
+TRUST = 4
 
 # Their hashes must all be at hand: half of the leaf pages that are held.
 MAX_ADMITTED_SEGMENTS = MAX_PAGES_HELD * 1024 // 2
@@ -48,6 +56,7 @@ class Covering:
         self._proving = proving
         self._depth_bytes = FIRST_DEPTH_BYTES  # file bytes to have on their way at once
         self._span_bytes = span_bytes(0.0)  # to ask of one share in a round
+        self._first_bytes = 0.0  # file bytes that come within FIRST_STRIPE_S
 
     # -- late reads -----------------------------------------------------------
 
@@ -156,13 +165,17 @@ class Covering:
     def _measure_pace(self) -> None:
         """How deep and how long to ask, from measured rates and latencies."""
         books = self._books
-        depth, rates = 0.0, []
+        depth, received, rates = 0.0, 0, []
         for number in {s.server for s in books.shares.values() if not s.retired}:
             server = books.servers[number]
             if server.rate is not None and not server.stalled:
-                depth += server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0))
+                most = TRUST * server.received_bytes
+                depth += min(most, server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0)))
+                received += server.received_bytes
                 rates.append(server.rate)
-        self._depth_bytes = max(FIRST_DEPTH_BYTES, int(depth))
+        self._first_bytes = FIRST_STRIPE_S * sum(rates)
+        known = received >= FIRST_DEPTH_BYTES
+        self._depth_bytes = max(MIN_DEPTH_BYTES if known else FIRST_DEPTH_BYTES, int(depth))
         self._span_bytes = span_bytes(sum(rates) / len(rates) if rates else 0.0)
 
     def _stripe(self, run: int, reader: Reader) -> int:
@@ -181,6 +194,10 @@ class Covering:
             return 0
         if not reader.todo & rows.admitted:
             flight = 0  # its first bytes need not wait for those of others
+            if not reader.has_begun():
+                length = min(length, max(1, int(self._first_bytes // size)))
+        elif not reader.has_begun() and flight > self._first_bytes:
+            return 0
         depth = self._depth_bytes
         if flight and flight + length * size > depth + size:
             if flight >= depth // 2 or (depth - flight) // size < 1:

@@ -141,6 +141,16 @@ class Download:
         """Work done so far."""
         return self._books.counters
 
+    def is_worth_keeping(self) -> bool:
+        """Whether the next reader could begin at once: all is known and nothing went wrong."""
+        books, search = self._books, self._books.search
+        return (
+            not books.readers
+            and books.metadata.ueb is not None
+            and search.done
+            and not (search.damaged or search.failed or search.again)
+        )
+
     def reads_in_flight(self) -> int:
         """Reads that have neither ended nor been given up."""
         return len(self._books.reads)
@@ -265,7 +275,7 @@ class Download:
             books.counters.bytes_wasted += len(event.data)
             return
         server = books.servers[read.share.server]
-        server.on_answered(len(event.data), read.length, read.sent, now)
+        server.on_answered(len(event.data), read.length, read.sending, now)
         books.counters.bytes_received += len(event.data)
         read.share.late &= ~read.mask
         books.release(read.length - self._opening.keep(read, event.data))

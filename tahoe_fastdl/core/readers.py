@@ -39,6 +39,10 @@ class Reader:
         self.position = max(self.position, self.start)
         self.todo = mask_of(*geometry.segments_of(self.start, self.stop))
 
+    def has_begun(self) -> bool:
+        """Whether some of its bytes are decoded or delivered."""
+        return self.held_bytes > 0 or self.position != self.start
+
     def guess_start(self, geometry: Geometry) -> int | None:
         """Where reading begins, as far as can be told before the UEB is here."""
         if self.segnum is not None:

@@ -12,7 +12,7 @@ from enum import Enum
 
 from attrs import define
 
-from .servers import Server
+from .servers import STALLED_FLOOR_S, Sending, Server
 from .share import Share
 from .window import Account
 
@@ -47,8 +47,7 @@ class Read:
     start: int
     length: int
     mask: int
-    sent: float
-    late_at: float
+    sending: Sending
     stalled_at: float
     abandon_at: float
     stage: Stage = Stage.SENT
@@ -62,7 +61,7 @@ class Read:
     def deadline(self) -> float:
         """When the next stage begins."""
         return {
-            Stage.SENT: self.late_at,
+            Stage.SENT: self.sending.late_at,
             Stage.LATE: self.stalled_at,
             Stage.STALLED: self.abandon_at,
         }[self.stage]
@@ -100,7 +99,7 @@ class ReadBook:
         # read, but one odd estimate must not make us wait for ever.
         slow_s = min(20 * server.expected_s(length), 5 * self._patience_s)
         patience = max(self._patience_s, slow_s)
-        late_at, stalled_at = server.on_sent(length, now)
+        sending = server.on_sent(length, now)
         account.reserve(length)
         self._next_id += 1
         read = Read(
@@ -110,10 +109,9 @@ class ReadBook:
             start,
             length,
             mask,
-            now,
-            late_at,
-            stalled_at,
-            max(now + patience, stalled_at),
+            sending,
+            sending.stalled_at,
+            max(now + patience, sending.stalled_at),
         )
         self._reads[read.id] = read
         heapq.heappush(self._deadlines, (read.deadline(), read.id))
@@ -161,6 +159,9 @@ class ReadBook:
                 return list(moved.values())
             _when, read_id = heapq.heappop(self._deadlines)
             read = self._reads[read_id]
+            if read.stage is Stage.LATE and self._is_excused(read, now):
+                heapq.heappush(self._deadlines, (read.deadline(), read_id))
+                continue
             read.stage = NEXT_STAGE[read.stage]
             moved[read_id] = read
             if read.stage is Stage.ABANDONED:
@@ -170,3 +171,26 @@ class ReadBook:
             if read.stage is Stage.STALLED:
                 self._servers[read.share.server].stalled += 1
             heapq.heappush(self._deadlines, (read.deadline(), read_id))
+
+    def _is_excused(self, read: Read, now: float) -> bool:
+        """Move the time at which *read* counts as stalled, if there is a reason.
+
+        What was known when it was sent may have been wrong.  And when most servers
+        are late while its own goes on answering, the wire that they share is slow:
+        to ask others as well would only make it slower.
+        """
+        server = self._servers[read.share.server]
+        _late_at, stalled_at = server.deadlines(read.sending.queued_bytes, read.sending.at)
+        if self._is_wire_slow(read, now):
+            stalled_at = max(stalled_at, server.answered_at + STALLED_FLOOR_S)
+        stalled_at = min(stalled_at, read.abandon_at)
+        if stalled_at <= now:
+            return False
+        read.stalled_at = stalled_at
+        return True
+
+    def _is_wire_slow(self, read: Read, now: float) -> bool:
+        late = {r.share.server for r in self._reads.values() if r.sending.late_at <= now}
+        asked = {r.share.server for r in self._reads.values()}
+        asked |= {n for n, server in self._servers.items() if server.answered_at >= read.sending.at}
+        return 2 * len(late) > len(asked)

@@ -1,20 +1,23 @@
 """What each server has shown: latency, rate, how late it is, lies.
 
 Pure.  Shared by all downloads of a client.  Times are monotonic seconds,
-rates bytes a second.  A server answers one connection's reads in order, so
-while it has something to do its rate is what comes over any stretch of time.
+rates bytes a second.  A server's rate is what came of it, from all reads, in
+the life of each: so it is the same whether reads are answered one after another
+(Foolscap) or side by side, all at the end (HTTP).
 """
 
 from __future__ import annotations
 
+from attrs import frozen
+
 # Before anything is measured: a home line's ping, a slow disk's rate.
 DEFAULT_LATENCY_S = 0.1
 DEFAULT_RATE = 20e6
+# The same for judging whether it is late: nobody is blamed for a rate we made up.
+CAUTIOUS_RATE = 1e6
 
 SMOOTHING = 0.25  # weight of a new sample
 MIN_RATE_SAMPLE_BYTES = 16 * 1024  # fewer bytes measure latency, not rate
-# Several answers may come out of one system call: a rate is taken over at least so long.
-RATE_SAMPLE_S = 0.02
 
 # A read is late after this many times its own server's estimate, and never
 # sooner than the floor: a busy reactor alone can cost a few hundredths.
@@ -25,6 +28,17 @@ STALLED_FACTOR = 10.0
 STALLED_FLOOR_S = 1.5
 
 
+@frozen
+class Sending:
+    """What was so of a server when a read was sent to it."""
+
+    at: float
+    queued_bytes: int  # with this read, all that it owed us
+    received_bytes: int
+    late_at: float
+    stalled_at: float
+
+
 class Server:
     """The record of one server.  ``max_reads`` 0 means no limit."""
 
@@ -33,13 +47,12 @@ class Server:
         self.latency_s: float | None = None
         self.deviation_s = 0.0
         self.rate: float | None = None
+        self.received_bytes = 0  # what the rate is known from
+        self.answered_at = 0.0  # the newest answer, monotonic seconds
         self.reads_in_flight = 0
         self.bytes_in_flight = 0
         self.lies = 0
         self.stalled = 0  # reads given up as not coming and still out
-        self._sample_since = 0.0  # when the bytes below began to come
-        self._sample_bytes = 0
-        self._alone = False  # they began with a question to an idle server
 
     def has_slot(self) -> bool:
         """Whether one more read may be sent now."""
@@ -47,9 +60,11 @@ class Server:
 
     def expected_s(self, length: int) -> float:
         """Seconds until *length* more bytes would be here, behind all that was asked."""
+        return self._seconds(self.bytes_in_flight + length, DEFAULT_RATE)
+
+    def _seconds(self, length: int, default_rate: float) -> float:
         latency = DEFAULT_LATENCY_S if self.latency_s is None else self.latency_s
-        rate = DEFAULT_RATE if self.rate is None else self.rate
-        return latency + (self.bytes_in_flight + length) / rate
+        return latency + length / (default_rate if self.rate is None else self.rate)
 
     def on_latency(self, seconds: float) -> None:
         """A small question (DYHB, a header) took this long."""
@@ -59,37 +74,38 @@ class Server:
             self.deviation_s += SMOOTHING * (abs(seconds - self.latency_s) - self.deviation_s)
             self.latency_s += SMOOTHING * (seconds - self.latency_s)
 
-    def on_sent(self, length: int, now: float) -> tuple[float, float]:
-        """A read of *length* bytes leaves.
-
-        :return: when it is late, and when it counts as stalled.
-        """
-        expected = self.expected_s(length)
-        spread = 4 * self.deviation_s
-        if self.reads_in_flight <= self.stalled:  # what is stalled says nothing of its rate
-            self._sample_since, self._sample_bytes, self._alone = now, 0, True
+    def on_sent(self, length: int, now: float) -> Sending:
+        """A read of *length* bytes leaves."""
         self.reads_in_flight += 1
         self.bytes_in_flight += length
-        late = now + max(LATE_FLOOR_S, LATE_FACTOR * expected + spread)
-        stalled = now + max(STALLED_FLOOR_S, STALLED_FACTOR * expected + spread)
-        return late, stalled
+        queued = self.bytes_in_flight
+        return Sending(now, queued, self.received_bytes, *self.deadlines(queued, now))
 
-    def on_answered(self, length: int, asked_length: int, sent: float, now: float) -> None:
-        """*length* bytes arrived for a read of *asked_length* sent at *sent*."""
+    def deadlines(self, length: int, sent: float) -> tuple[float, float]:
+        """When a read is late and when it is stalled, by what is known now.
+
+        :param length: of the read and of what was asked before it and had not come.
+        """
+        expected = self._seconds(length, CAUTIOUS_RATE)
+        spread = 4 * self.deviation_s
+        late = sent + max(LATE_FLOOR_S, LATE_FACTOR * expected + spread)
+        return late, sent + max(STALLED_FLOOR_S, STALLED_FACTOR * expected + spread)
+
+    def on_answered(self, length: int, asked_length: int, sending: Sending, now: float) -> None:
+        """*length* bytes arrived for a read of *asked_length*."""
         self.on_retired(asked_length)
-        self._sample_bytes += length
-        passed = now - self._sample_since
-        if self._sample_bytes < MIN_RATE_SAMPLE_BYTES:
-            if self._alone and self.reads_in_flight == 0:
-                self.on_latency(now - sent)
+        self.received_bytes += length
+        self.answered_at = now
+        passed = now - sending.at
+        came = self.received_bytes - sending.received_bytes
+        if came < MIN_RATE_SAMPLE_BYTES:
+            if sending.queued_bytes == asked_length and self.reads_in_flight == 0:
+                self.on_latency(passed)
             return
-        if passed < RATE_SAMPLE_S and self.reads_in_flight:
-            return  # more is coming
-        if self._alone and self.latency_s is not None:
+        if self.latency_s is not None:
             passed = max(passed - self.latency_s, passed / 4)
-        sample = self._sample_bytes / max(passed, 1e-3)
+        sample = came / max(passed, 1e-3)
         self.rate = sample if self.rate is None else self.rate + SMOOTHING * (sample - self.rate)
-        self._sample_since, self._sample_bytes, self._alone = now, 0, False
 
     def on_retired(self, asked_length: int) -> None:
         """A read is over, with or without an answer."""

@@ -41,6 +41,12 @@ _FREEING = (
 ACCOUNT_S = 0.25
 
 
+def file_key(verifycap: Any) -> bytes:
+    """Names a file and how it was encoded."""
+    key: bytes = verifycap.to_string()
+    return key
+
+
 class Sink(Protocol):
     """Where decoded bytes go."""
 
@@ -63,10 +69,18 @@ class Driver:
         hub: Hub,
         download_status: Any,
         on_broken: Callable[[Failure], None],
+        on_idle: Callable[[], None],
     ) -> None:
+        """
+        :param on_broken: our own code failed; nothing more comes of this driver.
+        :param on_idle: nobody reads any more.
+        """
+        self.key = file_key(verifycap)
         self._hub = hub
+        self._broker = storage_broker
         self._status = download_status
         self._on_broken = on_broken
+        self._on_idle = on_idle
         self.core = Download(
             verifycap.size,
             verifycap.needed_shares,
@@ -105,6 +119,23 @@ class Driver:
         self._accounted = 0.0
         self._freed = False  # room or slots since the last turn
         hub.downloads.add(self)
+
+    def is_of(self, storage_broker: Any) -> bool:
+        """Whether it asks the servers of this broker."""
+        return self._broker is storage_broker
+
+    def adopt(
+        self,
+        download_status: Any,
+        on_broken: Callable[[Failure], None],
+        on_idle: Callable[[], None],
+    ) -> None:
+        """Work for another node from now on; it had no readers."""
+        self._status = download_status
+        self._on_broken = on_broken
+        self._on_idle = on_idle
+        self._wire.report_to(download_status)
+        self._finder.report_to(download_status)
 
     # -- readers --------------------------------------------------------------
 
@@ -197,6 +228,8 @@ class Driver:
         if self._freed:
             self._freed = False
             self._hub.wake_others(self)
+        if not self._sinks and not self.core.readers:
+            self._on_idle()
 
     def is_stopped(self) -> bool:
         """Whether nothing goes out any more; any event may have led to that."""

@@ -43,6 +43,10 @@ class Finder:
         self._next_share = 0
         self._waiting = 0  # of the newest search; answers of an older one count as well
 
+    def report_to(self, download_status: Any) -> None:
+        """Questions from now on are those of another download."""
+        self._status = download_status
+
     def stop(self) -> None:
         """Ignore answers that still come."""
         self._running = False

@@ -15,6 +15,7 @@ from allmydata.storage_client import HTTPNativeStorageServer
 from ..core.servers import Server
 from ..core.window import Budget
 from ..settings import Settings
+from .parking import Parking
 
 # Tahoe's HTTP pool keeps 10 connections to a server; each request beyond
 # them opens one more and pays a TLS handshake for it.
@@ -38,6 +39,7 @@ class Hub:
         self.budget = Budget(settings.memory)
         self.servers: dict[int, Server] = {}
         self.downloads: WeakSet[Wakeable] = WeakSet()
+        self.parking = Parking()
         self.totals: dict[str, int] = {}
         self.segment_size_hint = 1024 * 1024
         self._ids: dict[bytes, int] = {}

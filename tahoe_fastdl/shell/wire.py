@@ -42,6 +42,10 @@ class Wire:
         self._shares: dict[int, RemoteShare] = {}
         self._running = True
 
+    def report_to(self, download_status: Any) -> None:
+        """Reads from now on are those of another download."""
+        self._status = download_status
+
     def add(self, share: int, remote: RemoteShare) -> None:
         """From now on *share* names this one."""
         self._shares[share] = remote

@@ -1,0 +1,84 @@
+"""Downloads that nobody reads, kept for the next reader of the same file.
+
+A web request makes a node of its own for a file, so what one has learned
+(places of shares, UEB, hashes) would be lost for the next, and each range that
+a player asks for would begin with a search.  A download that is parked here
+and taken again costs its reader one round trip.
+
+Laws: what is parked is clean (``Download.is_worth_keeping``), is forgotten
+after ``PARKED_S``, and all of it together is bounded.  No timer: what is too
+old goes when the next one comes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+# Long enough for a player's next range; short enough that shares which were
+# repaired or servers which joined are found soon.
+PARKED_S = 300.0
+MAX_PARKED_FILES = 32
+# What is kept of a file grows with its segments: a hash of 32 bytes and 80
+# more of Python's for each, so all that is parked holds at most 4 MB.
+MAX_PARKED_SEGMENTS = 32768
+
+
+@frozen
+class _Place:
+    driver: Driver
+    since: float
+    segments: int
+
+
+class Parking:
+    """The parked downloads of one client, the least recently used first."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[bytes, _Place] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def put(self, driver: Driver, now: float) -> None:
+        """Keep *driver*, which has no readers; others may have to go for it.
+
+        :param now: monotonic seconds.
+        """
+        geometry = driver.core.geometry
+        assert geometry is not None
+        older = self._places.pop(driver.key, None)
+        if older is not None:
+            older.driver.stop()
+        self._places[driver.key] = _Place(driver, now, geometry.num_segments)
+        while self._places and self._has_too_much(now):
+            self._places.popitem(last=False)[1].driver.stop()
+
+    def _has_too_much(self, now: float) -> bool:
+        places = self._places.values()
+        return (
+            next(iter(places)).since + PARKED_S < now
+            or len(places) > MAX_PARKED_FILES
+            or sum(place.segments for place in places) > MAX_PARKED_SEGMENTS
+        )
+
+    def take(self, key: bytes, broker: Any, now: float) -> Driver | None:
+        """The download of this file, if it is parked and not too old."""
+        place = self._places.pop(key, None)
+        if place is None:
+            return None
+        if place.since + PARKED_S < now or not place.driver.is_of(broker):
+            place.driver.stop()
+            return None
+        return place.driver
+
+    def stop(self) -> None:
+        """The client shuts down: forget all."""
+        places, self._places = self._places, OrderedDict()
+        for place in places.values():
+            place.driver.stop()

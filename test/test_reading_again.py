@@ -1,0 +1,73 @@
+"""A file that is read again, by another node of it, as each web request makes one."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+
+from .gridcase import FAST, GridCase, some_bytes
+
+
+class ReadingAgain(GridCase):
+    """What the node before has learned is used; what went wrong is not."""
+
+    async def first_read(self, cap: bytes) -> None:
+        """Read the file with a node that nobody uses any more afterwards."""
+        await self.read(self.node(cap))
+        await self.turns(lambda: len(self.hub.parking) == 1)
+
+    async def test_one_round_trip(self) -> None:
+        """Another node asks no server for shares, and each share once for its blocks."""
+        data = some_bytes(250_000)
+        cap = await self.put(data, 3, 10, 3000)
+        spies = self.spy()
+        await self.first_read(cap)
+        queries = sum(spy.queries for spy in spies)
+        before = sum(len(spy.reads) for spy in spies)
+        node = self.node(cap)
+        self.assertTrue(await self.read(node, 120_000, 3000) == data[120_000:123_000])
+        self.assertEqual(sum(spy.queries for spy in spies), queries)
+        self.assertEqual(sum(len(spy.reads) for spy in spies) - before, 3)
+        self.no_fallbacks()
+
+    async def test_both_at_once(self) -> None:
+        """Two nodes that read at the same time do not share a download."""
+        data = some_bytes(250_000)
+        cap = await self.put(data, 3, 10, 3000)
+        await self.first_read(cap)
+        both = [Deferred.fromCoroutine(self.read(self.node(cap))) for _ in range(2)]
+        for text in await gatherResults(both):
+            self.assertTrue(text == data)
+        await self.turns(lambda: len(self.hub.parking) == 1)
+        self.no_fallbacks()
+
+    async def test_shares_gone_meanwhile(self) -> None:
+        """Shares that were deleted since are looked for anew."""
+        data = some_bytes(250_000)
+        cap = await self.put(data, 3, 10, 3000)
+        await self.first_read(cap)
+        for path in self.paths(cap, set(range(5))):
+            os.unlink(path)
+        self.same(await self.outcome(self.node(cap)), (data, None))
+        self.no_fallbacks()
+
+    async def test_damaged_is_not_kept(self) -> None:
+        """After a read that met a corrupt share the next node begins from nothing."""
+        data = some_bytes(250_000)
+        cap = await self.put(data, 3, 3, 3000)
+        path = self.paths(cap, {0})[0]
+        with open(path, "r+b") as handle:
+            handle.seek(12 + 36 + 100)
+            handle.write(b"corrupt")
+        await self.outcome(self.node(cap))
+        turn = iter(range(20))
+        await self.turns(lambda: next(turn, None) is None)
+        self.assertEqual(len(self.hub.parking), 0)
+
+    async def test_shutdown(self) -> None:
+        """When the client stops nothing is kept."""
+        cap = await self.put(some_bytes(250_000), 3, 10, 3000)
+        await self.first_read(cap)
+        await maybeDeferred(self.g.clients[FAST].terminator.disownServiceParent)
+        self.assertEqual(len(self.hub.parking), 0)
