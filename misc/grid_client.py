@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
-from misc.node_process import Config, GridError, NodeProcess, without_caps
+from misc.node_process import TAHOE, Config, GridError, NodeProcess, without_caps
 
 FOOLSCAP = "foolscap"
 HTTP = "http"
@@ -55,6 +55,10 @@ class ClientOptions:
     static_servers: str = ""
     # Anything else, by section and option; comes last, so it can also override.
     config: Config = field(default_factory=dict)
+    # For twistd; see NodeProcess. This and the next are not in tahoe.cfg.
+    run_arguments: tuple[str, ...] = ()
+    # What Python runs instead of Tahoe itself; see NodeProcess.
+    program: tuple[str, ...] = TAHOE
 
     def as_config(self) -> dict[str, dict[str, str]]:
         """The same by section and option."""
@@ -90,6 +94,8 @@ class Client(NodeProcess):
     def __init__(self, name: str, directory: Path, options: ClientOptions) -> None:
         super().__init__(name, directory)
         self.options = options
+        self.run_arguments = options.run_arguments
+        self.program = options.program
         self.url = ""
 
     # ------------------------------------------------------------ files

@@ -20,13 +20,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # A cap is a key to the file: it goes into no message, quoted for a URL or not.
 CAP_PATTERN = re.compile(r"URI(?::|%3A)[^\s\"'<>&]*", re.IGNORECASE)
 
 Config = Mapping[str, Mapping[str, str]]
+
+TAHOE = ("-m", "allmydata")
 
 
 class GridError(Exception):
@@ -45,6 +47,10 @@ class NodeProcess:
         self.name = name
         self.directory = directory
         self.log_path = directory / "node.log"
+        # What Python runs; what follows is as for ``tahoe``.
+        self.program: Sequence[str] = TAHOE
+        # For twistd, as they would follow the directory on the command line.
+        self.run_arguments: Sequence[str] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start_bytes = 0
 
@@ -90,7 +96,10 @@ class NodeProcess:
         with open(self.log_path, "ab") as log:
             self._log_start_bytes = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "allmydata", "run", str(self.directory)],
+                [
+                    *(sys.executable, *self.program, "run", str(self.directory)),
+                    *self.run_arguments,
+                ],
                 # ``-m`` puts the working directory first on the module path;
                 # here it holds no modules.
                 cwd=self.directory,
@@ -189,11 +198,8 @@ class NodeProcess:
 
     def cpu_seconds(self) -> float:
         """CPU time of all its threads since it was started, user and system. Linux only."""
-        text = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace")
-        # The second field is the command's name and may hold blanks: count from its end.
-        fields = text.rpartition(")")[2].split()
-        user_ticks, system_ticks = int(fields[11]), int(fields[12])
-        return (user_ticks + system_ticks) / os.sysconf("SC_CLK_TCK")
+        # clock_getcpuclockid(3) of a process: to the nanosecond, where /proc counts ticks of 10 ms.
+        return time.clock_gettime((~self.pid << 3) | 2)
 
     def peak_rss_bytes(self) -> int:
         """The most memory it held at once since the start or the last reset. Linux only."""
