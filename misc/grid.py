@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Callable
@@ -228,12 +228,15 @@ class Grid:
         self._wait_for_clients(new)
         return {client.name: client for client in new}
 
-    def wait_connected(self, timeout_s: float | None = None) -> None:
-        """Wait until each client is connected to each server that runs.
+    def wait_connected(
+        self, timeout_s: float | None = None, clients: Iterable[Client] | None = None
+    ) -> None:
+        """Wait until these clients, or all, are connected to each server that runs.
 
         :raise GridError: one is not, in that time.
         """
-        self._wait_for_clients(list(self.clients.values()), timeout_s)
+        chosen = self.clients.values() if clients is None else clients
+        self._wait_for_clients(list(chosen), timeout_s)
 
     def _new_client(self, name: str, options: ClientOptions) -> Client:
         if name in self.clients:

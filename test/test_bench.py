@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from misc.bench import cases, command, report
-from misc.bench.cases import LAN, MB, Block, Case, Encoding, File
-from misc.bench.results import FAST, OK, OVER_LIMIT, STOCK, Measures, Results, Run
-from misc.bench.sweep import Sweep, schedule
+from misc.bench import cases, command, estimates, report, tables, targets
+from misc.bench.agenda import Agenda, Limits, turns
+from misc.bench.cases import KIB, LAN, MB, Block, Case, Encoding, File
+from misc.bench.results import FAST, OK, OVER_LIMIT, STOCK, Measures, Results, Run, Stopped
+from misc.bench.sweep import Sweep
 
-CASE = Case(File(MB, Encoding(3, 10), 128 * cases.KIB), "foolscap", LAN)
+CASE = Case(File(MB, Encoding(3, 10), 128 * KIB), "foolscap", LAN)
+LIMITS = Limits()
 
 
 def run_of(case: Case, kind: str, number: int, seconds: float) -> Run:
     """A run that came to its end."""
-    counters = {"recomputations": 1, "changes": 2, "hedges": 0, "fallbacks": 0}
-    measures = Measures(
-        seconds, 0.01, 0.5, 0.5, 90, 90, 100, 7, MB, counters if kind == FAST else {}
-    )
-    return Run(case, kind, number, OK, "s", 1.0, measures)
+    counters = {"recomputations": 1, "changes": 2}
+    measures = Measures(seconds, 0.01, 0.5, 90, 100, 0.5, 7, MB, counters if kind == FAST else {})
+    return Run(case, kind, number, OK, "s", measures=measures)
+
+
+def stopped_run(case: Case, limit_s: float, segments: int, last_byte_s: float) -> Run:
+    """A run of stock that was given up; its first segment came after a second."""
+    stopped = Stopped(segments * case.file.segment_bytes, 1.0, last_byte_s, 0.5)
+    return Run(case, STOCK, 0, OVER_LIMIT, "s", stopped=stopped, limit_s=limit_s)
 
 
 class CasesTests(SynchronousTestCase):
@@ -58,7 +66,7 @@ class CasesTests(SynchronousTestCase):
 
     def test_interleaved(self) -> None:
         """Neither kind always comes first."""
-        kinds = [kind for kind, _ in schedule(2)]
+        kinds = [kind for kind, _ in turns(2)]
         self.assertEqual(kinds, [STOCK, FAST, FAST, STOCK])
 
 
@@ -72,34 +80,77 @@ class ResultsTests(SynchronousTestCase):
 
     def test_resumed(self) -> None:
         """A sweep goes on where it stopped, after a line that was cut short."""
-        self.results.add(run_of(CASE, STOCK, 0, 1.0))
+        self.results.add(run_of(CASE, STOCK, 0, 0.1))
         with open(self.path, "a", encoding="utf-8") as handle:
             handle.write('{"case": "1000')
         again = Results(self.path)
         self.assertEqual(again.runs, self.results.runs)
-        again.add(run_of(CASE, FAST, 0, 0.5))
+        again.add(run_of(CASE, FAST, 0, 0.1))
         self.assertEqual(len(Results(self.path).runs), 2)
         for number in (1, 2):
-            again.add(run_of(CASE, STOCK, number, 1.0))
-            self.assertEqual(Sweep([CASE], again, "s", 60.0).left, [CASE])
-            again.add(run_of(CASE, FAST, number, 0.5))
-        self.assertEqual(Sweep([CASE], Results(self.path), "s", 60.0).left, [])
+            again.add(run_of(CASE, STOCK, number, 0.1))
+            self.assertEqual(Sweep([CASE], again, "s", LIMITS).left, [CASE])
+            again.add(run_of(CASE, FAST, number, 0.1))
+        self.assertEqual(Sweep([CASE], Results(self.path), "s", LIMITS).left, [])
+
+    def test_short_lines(self) -> None:
+        """What is kept of a run, good or given up, is read as it was written."""
+        self.results.add(run_of(CASE, FAST, 1, 0.5))
+        self.results.add(stopped_run(CASE, 3.0, 2, 1.5))
+        self.assertEqual(Results(self.path).runs, self.results.runs)
+        self.assertNotIn("null", self.path.read_text(encoding="utf-8"))
 
     def test_long_ones_once(self) -> None:
-        """Where stock takes a third of its limit, one run of it is enough."""
-        self.results.add(run_of(CASE, STOCK, 0, 30.0))
-        for number in range(CASE.runs):
-            self.results.add(run_of(CASE, FAST, number, 0.5))
-        self.assertEqual(Sweep([CASE], self.results, "s", 60.0).left, [])
-        self.assertEqual(Sweep([CASE], self.results, "s", 600.0).left, [CASE])
+        """Runs of a kind are repeated while all of them stay below a limit."""
+        self.results.add(run_of(CASE, STOCK, 0, 3.0))
+        agenda = Agenda(self.results, LIMITS)
+        self.assertIsNone(agenda.next(CASE, [STOCK]))
+        self.assertEqual(agenda.next(CASE), (FAST, 0))
+        self.assertIsNotNone(Agenda(self.results, Limits(repeat_s=60.0)).next(CASE, [STOCK]))
 
     def test_given_up(self) -> None:
         """A case that was given up is not tried again, unless more time is allowed."""
-        self.results.add(Run(CASE, STOCK, 0, OVER_LIMIT, "s", limit_s=60.0))
-        for number in range(CASE.runs):
-            self.results.add(run_of(CASE, FAST, number, 0.5))
-        self.assertEqual(Sweep([CASE], self.results, "s", 60.0).left, [])
-        self.assertEqual(Sweep([CASE], self.results, "s", 90.0).left, [CASE])
+        self.results.add(stopped_run(CASE, LIMITS.stock_s, 4, 4.0))
+        self.assertIsNone(Agenda(self.results, LIMITS).next(CASE, [STOCK]))
+        longer = Limits(stock_s=2 * LIMITS.stock_s)
+        self.assertIsNotNone(Agenda(self.results, longer).next(CASE, [STOCK]))
+
+    def test_known_rate(self) -> None:
+        """Where a smaller file told the rate, a larger one is given up after its first byte."""
+        large = CASE.with_length(100 * MB)
+        agenda = Agenda(self.results, LIMITS)
+        self.assertEqual(agenda.limit_s(large, STOCK), LIMITS.stock_s)
+        self.results.add(stopped_run(CASE.with_length(10 * MB), LIMITS.stock_s, 40, 4.0))
+        self.assertEqual(agenda.limit_s(large, STOCK), LIMITS.known_stock_s)
+        self.assertEqual(agenda.limit_s(large, FAST), LIMITS.fast_s)
+
+    def test_lanes(self) -> None:
+        """What needs much CPU runs alone, also where the wire is slow."""
+        slow = CASE.with_length(10 * MB).on_wire("1MB/s-a-server")
+        agenda = Agenda(self.results, LIMITS)
+        self.assertEqual(agenda.lane_kinds(slow), [STOCK, FAST])
+        self.assertEqual(agenda.lane_kinds(slow.on_wire("50ms")), [])
+        heavy = run_of(slow.on_wire(LAN), STOCK, 0, 9.0)
+        assert heavy.measures is not None
+        self.results.add(
+            dataclasses.replace(
+                heavy, measures=dataclasses.replace(heavy.measures, client_cpu_s=9.0)
+            )
+        )
+        self.assertEqual(agenda.lane_kinds(slow), [FAST])
+
+    def test_estimate(self) -> None:
+        """The first segment's time, and of each other what those that came took."""
+        segments = 100
+        case = CASE.with_length(segments * CASE.file.segment_bytes)
+        self.results.add(stopped_run(case, 3.0, 5, 3.0))
+        shown = estimates.seconds(self.results, case, STOCK)
+        assert shown is not None
+        self.assertTrue(shown.is_estimate)
+        self.assertAlmostEqual(shown.value, 1.0 + 99 * 0.5)
+        self.results.add(run_of(case, FAST, 0, 0.505))
+        self.assertEqual(tables.times_faster(self.results, case), "~ 100")
+        self.assertIn("~ 50.5", summary_of(self.results, case))
 
     def test_page(self) -> None:
         """Medians, their spread and what was given up stand in the tables."""
@@ -108,12 +159,25 @@ class ResultsTests(SynchronousTestCase):
             self.results.add(run_of(CASE, STOCK, number, seconds))
             self.results.add(run_of(CASE, FAST, number, seconds / 10))
             self.results.add(run_of(large, FAST, number, seconds))
-        self.results.add(Run(large, STOCK, 0, OVER_LIMIT, "s", limit_s=60.0))
-        page = report.page(self.results, {"one.svg": "A picture."})
-        self.assertIn("| 3-of-10 | 2.00 (1.00-3.00) | 0.20 (0.10-0.30) | 10.0 | > 60 |", page)
+        self.results.add(stopped_run(large, 60.0, 1, 1.0))
+        page = tables.page(self.results)
+        self.assertIn("| 3-of-10 | 2.00 (1.00-3.00, 3) | 0.20 (0.10-0.30, 3) | 10.0 | > 60 |", page)
         self.assertIn("> 30 |", page)
-        self.assertIn("![A picture.](figures/one.svg)", page)
+        section = report.section(self.results, {"one.svg": "A picture."})
+        self.assertIn("![A picture.](figures/one.svg)", section)
         self.assertIn("> 60", report.short_table(self.results, [large]))
+
+    def test_targets(self) -> None:
+        """A target is met, not met, or nothing is said of it."""
+        row = targets.TICKET
+        for number in range(3):
+            self.results.add(run_of(row.case, STOCK, number, 2.0))
+            self.results.add(run_of(row.case, FAST, number, 2.0 / (row.least_times + 1)))
+        lines = targets.section(self.results, self.results).splitlines()
+        self.assertTrue(any(line.endswith("| 28 | met |") for line in lines))
+        self.assertTrue(any(line.endswith("| 110 | - |") for line in lines))
+        chosen = {case.key for block in cases.PRESETS["targets"] for case in block.cases()}
+        self.assertLessEqual({row.case.key for row in targets.ROWS}, chosen)
 
 
 class SmokeTests(SynchronousTestCase):
@@ -131,15 +195,22 @@ class SmokeTests(SynchronousTestCase):
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         self.assertIn("machine", lines[0])
         runs = lines[1:]
-        self.assertEqual([run["outcome"] for run in runs], [OK] * 4)
-        self.assertEqual({run["counters"].get("fallbacks", 0) for run in runs}, {0})
-        self.assertTrue(all(run["reads"] > 0 for run in runs))
+        self.assertEqual([run["kind"] for run in runs], [STOCK, FAST] * 2)
+        self.assertTrue(all("seconds" in run and "outcome" not in run for run in runs))
+        self.assertEqual({run.get("counters", {}).get("fallbacks", 0) for run in runs}, {0})
         self.assertNotIn("URI:", path.read_text(encoding="utf-8"))
         if importlib.util.find_spec("matplotlib") is None:
             return  # the tests' environment need not have it
+        docs.mkdir()
+        shutil.copy(command.DOCS / "performance.md", docs)
         with quiet():
             self.assertEqual(command.main([*options, "--report", "--docs", str(docs)]), 0)
-        self.assertTrue((docs / "performance.md").is_file())
+        self.assertIn("| loopback, foolscap,", (docs / "performance.md").read_text("utf-8"))
+
+
+def summary_of(results: Results, case: Case) -> str:
+    """A case as the summary shows it."""
+    return report.summary(results, [case])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """The sweep: stock and fast side by side, over sizes, encodings, transports and wires.
 
-``python3 misc/bench`` measures and keeps one JSON line a run; ``--report`` turns
-those lines into docs/performance.md and its figures. Data goes one way:
-``cases`` -> ``sweep`` -> ``stage`` and ``measure`` -> ``results`` -> ``report`` and ``plots``.
+``python3 misc/bench`` measures and keeps one JSON line a run; ``--report`` turns those
+lines into its sections of docs/performance.md, the tables and the figures. Data goes
+one way: ``cases`` -> ``agenda`` (what is due) -> ``sweep`` (alone, or on lanes) ->
+``stage``, ``files``, ``measure`` and ``fetch`` -> ``results`` -> ``estimates`` ->
+``tables``, ``plots``, ``report``, ``targets`` and ``advice``. ``studies`` measures apart.
 """

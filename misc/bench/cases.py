@@ -17,6 +17,7 @@ from misc.wan_wire import Wire
 MB = 1_000_000
 KIB = 1 << 10
 
+SERVERS = 6
 LAN = "lan"  # loopback itself: no pipe in between, which would cost CPU
 
 # Speed-limited lines have a round trip too, that of a near server.
@@ -29,7 +30,12 @@ WIRES: dict[str, Wire] = {
     "1MB/s-a-server": Wire(delay_s=NEAR_S, server_rate=1 * MB),
     "10MB/s-a-server": Wire(delay_s=NEAR_S, server_rate=10 * MB),
     "2.5MB/s-in-all": Wire(delay_s=NEAR_S, downlink_rate=2.5 * MB),
+    "5MB/s-a-server": Wire(delay_s=NEAR_S, server_rate=5 * MB),
 }
+# On these the machine waits for the wire, and several downloads may run side by side, each
+# with a pipe and clients of its own: on how many such lanes. By how much there is to do, and
+# so few that the machine is idle for most of the time.
+LANES = {"1MB/s-a-server": 3, "2.5MB/s-in-all": 4}
 WIRE_TITLES = {
     LAN: "loopback",
     "20ms": "20 ms round trip",
@@ -38,7 +44,13 @@ WIRE_TITLES = {
     "1MB/s-a-server": "1 MB/s a server, 20 ms",
     "10MB/s-a-server": "10 MB/s a server, 20 ms",
     "2.5MB/s-in-all": "2.5 MB/s in all, 20 ms",
+    "5MB/s-a-server": "5 MB/s a server, 20 ms",
 }
+SWEPT_WIRES = tuple(wire for wire in WIRES if wire != "5MB/s-a-server")
+
+STOCK = "stock"
+FAST = "fast"
+KINDS = (STOCK, FAST)
 
 TRANSPORTS = (FOOLSCAP, HTTP)
 SEGMENTS = (OLD_SEGMENT_BYTES, DEFAULT_SEGMENT_BYTES)
@@ -81,12 +93,13 @@ class File:
 
 @dataclass(frozen=True)
 class Case:
-    """A file, a transport and a wire; ``runs`` downloads of each kind."""
+    """A file, a transport and a wire; at most ``runs`` downloads of each of ``kinds``."""
 
     file: File
     transport: str
     wire: str
     runs: int = 3
+    kinds: Sequence[str] = KINDS
 
     @property
     def key(self) -> str:
@@ -98,6 +111,21 @@ class Case:
         """Names all cases that differ in the file's length alone."""
         file = self.file
         return f"{file.encoding}/{file.segment_bytes}/{self.transport}/{self.wire}"
+
+    @property
+    def links_rate(self) -> float:
+        """Bytes a second of all links that can be used together; infinite on a LAN."""
+        wire = WIRES[self.wire]
+        rates = [float("inf")]
+        if wire.server_rate:
+            rates.append(wire.server_rate * min(SERVERS, self.file.encoding.total))
+        if wire.downlink_rate:
+            rates.append(wire.downlink_rate)
+        return min(rates)
+
+    def on_wire(self, wire: str) -> Case:
+        """The same through another wire."""
+        return replace(self, wire=wire)
 
     def with_length(self, length: int) -> Case:
         """The same of another length."""
@@ -115,8 +143,9 @@ class Block:
     encodings: Sequence[Encoding] = ENCODINGS
     segments: Sequence[int] = SEGMENTS
     transports: Sequence[str] = TRANSPORTS
-    wires: Sequence[str] = tuple(WIRES)
+    wires: Sequence[str] = SWEPT_WIRES
     runs: int = 3
+    kinds: Sequence[str] = KINDS
 
     def cases(self) -> Iterator[Case]:
         """Each of them."""
@@ -126,12 +155,13 @@ class Block:
                     file = File(length, encoding, segment_bytes)
                     for transport in self.transports:
                         for wire in self.wires:
-                            yield Case(file, transport, wire, self.runs)
+                            yield Case(file, transport, wire, self.runs, self.kinds)
 
 
 # 1 GB is there for its memory.
 GIGABYTE = Block((1000 * MB,), (Encoding(3, 10),), SEGMENTS[1:], TRANSPORTS, (LAN,), 1)
-FAR = tuple(wire for wire in WIRES if wire != LAN)
+FAR = tuple(wire for wire in SWEPT_WIRES if wire != LAN)
+FEW_K = (Encoding(3, 10), Encoding(20, 60), Encoding(60, 60))
 FEW = (Encoding(1, 1), Encoding(3, 10), Encoding(10, 10), Encoding(20, 60), Encoding(60, 60))
 
 PRESETS: dict[str, tuple[Block, ...]] = {
@@ -147,6 +177,18 @@ PRESETS: dict[str, tuple[Block, ...]] = {
         Block((1 * MB, 10 * MB), USUAL[:2], SEGMENTS[:1], TRANSPORTS, (LAN,), 1),
         Block((10 * MB,), USUAL[:2], SEGMENTS[:1], (FOOLSCAP,), ("50ms", "10MB/s-a-server"), 1),
         Block((10 * MB,), USUAL[1:2], SEGMENTS[1:], (FOOLSCAP,), (LAN, "50ms"), 1),
+    ),
+    # The rows of targets.py, and all encodings on fast alone: is it equally fast at each k?
+    "targets": (
+        Block((100 * MB,), FEW_K, SEGMENTS, (FOOLSCAP,), (LAN,)),
+        Block((10 * MB,), USUAL[1:2], SEGMENTS[:1], (FOOLSCAP,), (LAN,)),
+        Block((100 * MB,), (Encoding(60, 60), Encoding(3, 10)), SEGMENTS[1:], (HTTP,), (LAN,)),
+        Block((10 * MB,), LADDER[-1:], SEGMENTS[:1], (HTTP,), (LAN,)),
+        Block((100 * MB,), USUAL[:1], SEGMENTS[:1], (FOOLSCAP,), ("50ms",)),
+        Block((100 * MB,), LADDER[-1:], SEGMENTS[1:], (FOOLSCAP,), ("50ms",)),
+        Block((1 * MB,), USUAL[:1], SEGMENTS[1:], (FOOLSCAP,), ("50ms",)),
+        Block((100 * MB,), FEW_K, SEGMENTS, (FOOLSCAP,), ("5MB/s-a-server",), 3, (FAST,)),
+        Block((100 * MB,), ENCODINGS, SEGMENTS, TRANSPORTS, (LAN,), 3, (FAST,)),
     ),
 }
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from misc.bench import cases, machine, report
-from misc.bench.cases import LAN, PRESETS, Case
+from misc.bench import advice, cases, machine, report, studies, targets
+from misc.bench.agenda import Limits
+from misc.bench.cases import PRESETS, Case
 from misc.bench.measure import WrongBytesError
 from misc.bench.progress import Progress, duration
 from misc.bench.results import Results
@@ -22,12 +23,19 @@ from misc.grid import GridError
 from misc.wan import WanError
 
 HERE = Path(__file__).resolve().parent
-DEFAULT_RESULTS = HERE / "results" / "sweep.jsonl"
-QUICK_RESULTS = HERE / "results" / "quick.jsonl"
+RESULTS = HERE.parent / "results"
 DOCS = HERE.parent.parent / "docs"
 
-STOCK_LIMIT_S = 120.0
-QUICK_LIMIT_S = 30.0
+SWEEP_RESULTS = "sweep.jsonl"
+RESULT_FILES = {"quick": "quick.jsonl", "targets": "targets.jsonl"}
+SEEKS_RESULTS = "seeks.jsonl"
+MEMORY_RESULTS = "memory.jsonl"
+
+# Stock to the end, three times; what takes half a minute or more, twice.
+LIMITS = {
+    "quick": Limits(stock_s=20.0, far_stock_s=8.0),
+    "targets": Limits(stock_s=900.0, far_stock_s=900.0, fast_s=300.0, repeat_s=90.0, least_runs=2),
+}
 QUICK_S = 140.0  # one download over its guess, and stopping the nodes, may still follow
 
 
@@ -48,12 +56,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="misc/bench",
         description="Measures stock and fast downloads side by side. Without options: the full"
-        " sweep, which takes most of a day; stop it with Ctrl-C, and the same command goes on.",
+        " sweep, which takes about 90 minutes; stop it with Ctrl-C, and the same command goes on.",
     )
     preset = parser.add_mutually_exclusive_group()
     preset.add_argument("--quick", action="store_true", help="a few cases, within 3 minutes")
     preset.add_argument(
         "--standard", action="store_true", help="near: all; far: one size, fewer encodings"
+    )
+    preset.add_argument(
+        "--targets",
+        action="store_true",
+        help="what this project set out to reach, stock to the end; about 25 minutes",
+    )
+    preset.add_argument(
+        "--seeks", action="store_true", help="what seeks cost, for the advice; within 2 minutes"
+    )
+    preset.add_argument(
+        "--memory-study",
+        action="store_true",
+        help="what a larger memory buys, for the advice; within 2 minutes",
     )
     grid = parser.add_argument_group("which cases (lists, separated by commas)")
     grid.add_argument("--sizes", type=list_of(cases.parse_size), help="1MB,10MB,100MB")
@@ -66,7 +87,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--stock-limit",
         type=float,
         metavar="SECONDS",
-        help=f"give up a case in which a download takes longer (default {STOCK_LIMIT_S:.0f})",
+        help="give up stock's downloads that take longer, and estimate them (default"
+        f" {Limits.stock_s:g}, far {Limits.far_stock_s:g})",
     )
     parser.add_argument(
         "--within", type=float, metavar="SECONDS", help="begin nothing that would end later"
@@ -83,9 +105,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def preset_of(options: argparse.Namespace) -> str:
+    """The name of the preset; "full" when none is asked for."""
+    return next((name for name in PRESETS if getattr(options, name, False)), "full")
+
+
 def chosen_cases(options: argparse.Namespace) -> list[Case]:
     """The cases that the options name."""
-    name = "quick" if options.quick else "standard" if options.standard else "full"
+    name = preset_of(options)
     fields = ("sizes", "encodings", "segments", "transports", "wires", "runs")
     given = {field: getattr(options, field) for field in fields if getattr(options, field)}
     blocks = PRESETS[name]
@@ -95,21 +122,29 @@ def chosen_cases(options: argparse.Namespace) -> list[Case]:
     return cases.in_order(case for block in blocks for case in replace(block, **given).cases())
 
 
+def chosen_limits(options: argparse.Namespace) -> Limits:
+    """How long runs may take, and how often they are repeated."""
+    limits = LIMITS.get(preset_of(options), Limits())
+    if options.stock_limit:
+        given_s = options.stock_limit
+        limits = replace(limits, stock_s=given_s, far_stock_s=given_s)
+    return limits
+
+
 def sweep(options: argparse.Namespace, results: Results, chosen: Sequence[Case]) -> int:
     """Measure what is left; returns the exit status."""
     began = time.monotonic()
     session = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     within_s = options.within or (QUICK_S if options.quick else None)
-    limit_s = options.stock_limit or (QUICK_LIMIT_S if options.quick else STOCK_LIMIT_S)
-    work = Sweep(chosen, results, session, limit_s, began + within_s if within_s else None)
+    limits = chosen_limits(options)
+    work = Sweep(chosen, results, session, limits, began + within_s if within_s else None)
     progress = Progress(len(work.left))
     progress.on_start(work.remaining_s())
     if not work.left:
         return 0
     results.add_session(session, machine.about())
-    places = {(case.transport, case.wire != LAN) for case in work.left}
     with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-bench-") as directory:
-        with Stage(Path(directory), places, progress.on_step) as stage:
+        with Stage(Path(directory), progress.on_step) as stage:
             work.run(stage, progress)
     progress.say(f"over after {duration(time.monotonic() - began)}; results: {results.path.name}")
     if work.out_of_time:
@@ -119,16 +154,45 @@ def sweep(options: argparse.Namespace, results: Results, chosen: Sequence[Case])
     return 1 if work.failed else 0
 
 
+def write_report(options: argparse.Namespace, results: Results) -> None:
+    """The section that belongs to these results; with the sweep's, the advice as well."""
+    if options.targets:
+        targets.write(results, Results(RESULTS / SWEEP_RESULTS), options.docs)
+        return
+    report.write(results, options.docs)
+    seeks = studies.read_lines(RESULTS / SEEKS_RESULTS)
+    memory = studies.read_lines(RESULTS / MEMORY_RESULTS)
+    advice.write(results, seeks, memory, options.docs)
+
+
+def study(options: argparse.Namespace) -> int:
+    """One of the two small studies; returns the exit status."""
+    measure, name = (
+        (studies.seeks, SEEKS_RESULTS) if options.seeks else (studies.memory, MEMORY_RESULTS)
+    )
+    try:
+        measure(options.results or RESULTS / name, print)
+    except (GridError, WanError, WrongBytesError) as problem:
+        print(f"\nThe study failed: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = parse(arguments)
-    path = options.results or (QUICK_RESULTS if options.quick else DEFAULT_RESULTS)
+    path = options.results or RESULTS / RESULT_FILES.get(preset_of(options), SWEEP_RESULTS)
     if options.again:
         path.unlink(missing_ok=True)
     results = Results(path)
     if options.report:
-        report.write(results, options.docs)
+        write_report(options, results)
         return 0
+    if options.seeks or options.memory_study:
+        return study(options)
     chosen = chosen_cases(options)
     if options.plan:
         for case in chosen:

@@ -8,23 +8,28 @@ text of the same cap, so each run begins with nothing, on stock as on ours.
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from signal import SIGKILL
 
-from misc.bench.results import Measures
-from misc.grid import Client, GridError, Server
+from misc.bench.fetch import fetch
+from misc.bench.results import Measures, Stopped
+from misc.grid import Client, Server
 
 LISTING_TIMEOUT_S = 300.0  # stock's longest list takes a node most of a minute to print
+
+# A client that gave a download up is idle again when it used no more than a tick in this time,
+REST_S = 0.15
+# and is started anew if it is not idle by then.
+REST_LIMIT_S = 4.0
+TICK_S = 0.011
+
+# What the report shows of the plugin's counters.
+COUNTERS = ("recomputations", "changes", "hedges", "fallbacks")
 
 
 class WrongBytesError(Exception):
     """A download gave other bytes than were uploaded."""
-
-
-class OverLimitError(Exception):
-    """A download was stopped because it took too long; its client was ended for that."""
 
 
 @dataclass
@@ -32,7 +37,6 @@ class Subject:
     """A client that is measured, and what must be known of it."""
 
     client: Client
-    wire: str = ""  # through which it learned to know the servers
     idle_bytes: int = 0
     caps_made: int = field(default=0)
 
@@ -54,11 +58,11 @@ def measure(
     cap: str,
     sha256: str,
     limit_s: float,
-) -> Measures:
-    """Download a file once.
+    least_bytes: int,
+) -> Measures | Stopped:
+    """Download a file once, or as much of it as comes within the limit, but so many bytes.
 
     :raise WrongBytesError: the bytes are not those of ``sha256``.
-    :raise OverLimitError: it took longer than ``limit_s``.
     :raise GridError: the node broke it off.
     """
     client = subject.client
@@ -66,37 +70,24 @@ def measure(
     counters = client.fast_counters() if client.options.fast else {}
     servers_cpu_s = _cpu_seconds(servers)
     client_cpu_s = client.cpu_seconds()
-    before_bytes = subject.rss_bytes()
-    # A total limit: a socket's timeout would only mind the time between two bytes.
-    stopper = threading.Timer(limit_s, client.signal, (SIGKILL,))
-    stopper.start()
-    try:
-        download = client.download(cold_cap, timeout_s=limit_s + 60.0)
-    except GridError as problem:
-        if stopper.finished.is_set() and not client.is_running():
-            raise OverLimitError(f"{client.name} took more than {limit_s:.0f} s") from problem
-        raise
-    finally:
-        stopper.cancel()
+    subject.rss_bytes()
+    fetched = fetch(client, cold_cap, limit_s, least_bytes)
     peak_bytes = client.peak_rss_bytes()
     client_cpu_s = client.cpu_seconds() - client_cpu_s
     servers_cpu_s = _cpu_seconds(servers) - servers_cpu_s
-    if download.sha256 != sha256:
+    if not fetched.is_whole:
+        return Stopped(fetched.length, fetched.first_byte_s, fetched.last_byte_s, client_cpu_s)
+    if fetched.sha256 != sha256:
         raise WrongBytesError(f"{client.name} delivered other bytes than were uploaded")
     if counters:
         after = client.fast_counters()
-        counters = {
-            name: after[name] - counters.get(name, 0)
-            for name in after
-            if not name.startswith("memory")  # those are levels: a difference says nothing
-        }
+        counters = {name: after[name] - counters.get(name, 0) for name in COUNTERS}
     return Measures(
-        seconds=download.seconds,
-        first_byte_s=download.first_byte_s,
+        seconds=fetched.last_byte_s,
+        first_byte_s=fetched.first_byte_s,
         client_cpu_s=client_cpu_s,
         servers_cpu_s=servers_cpu_s,
         idle_bytes=subject.idle_bytes,
-        before_bytes=before_bytes,
         peak_bytes=peak_bytes,
         counters=counters,
     )
@@ -104,6 +95,19 @@ def measure(
 
 def _cpu_seconds(servers: Sequence[Server]) -> float:
     return sum(server.cpu_seconds() for server in servers)
+
+
+def is_at_rest(client: Client) -> bool:
+    """Wait until the client does nothing any more; False if it goes on for too long."""
+    deadline = time.monotonic() + REST_LIMIT_S
+    before_s = client.cpu_seconds()
+    while time.monotonic() < deadline:
+        time.sleep(REST_S)
+        now_s = client.cpu_seconds()
+        if now_s - before_s < TICK_S:
+            return True
+        before_s = now_s
+    return False
 
 
 def with_reads(measures: Measures, client: Client) -> Measures:
@@ -115,3 +119,9 @@ def with_reads(measures: Measures, client: Client) -> Measures:
     blocks = client.download_events(timeout_s=LISTING_TIMEOUT_S)["block"]
     fetched_bytes = sum(block["response_length"] or 0 for block in blocks)
     return replace(measures, reads=len(blocks), fetched_bytes=fetched_bytes)
+
+
+def with_reads_so_far(stopped: Stopped, client: Client) -> Stopped:
+    """The same of a download that was given up."""
+    blocks = client.download_events(timeout_s=LISTING_TIMEOUT_S)["block"]
+    return replace(stopped, reads=len(blocks))

@@ -2,7 +2,7 @@
 
 Time and memory are on logarithmic axes: stock and fast lie up to three powers of
 ten apart. Lines join the encodings with N = k, as the ticket's plots did; where
-those were not measured, whatever was.
+those were not measured, whatever was. Hollow marks are estimates.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot, ticker
 
+from misc.bench import estimates
 from misc.bench.cases import LAN, MB, WIRE_TITLES, WIRES, Case, segment_title
-from misc.bench.results import FAST, KINDS, STOCK, Measures, Results
+from misc.bench.estimates import Shown
+from misc.bench.results import FAST, KINDS, STOCK, Results
 from misc.grid_client import FOOLSCAP, HTTP
 
 COLORS = {STOCK: "#c2410c", FAST: "#1d4ed8"}
@@ -29,7 +31,7 @@ MARKERS = {FOOLSCAP: "o", HTTP: "s"}
 
 PANEL_INCHES = (2.9, 2.5)
 
-STYLE = {
+STYLE: Any = {  # of rcParams' many keys
     "axes.edgecolor": "#666666",
     "axes.grid": True,
     "axes.spines.right": False,
@@ -48,7 +50,7 @@ STYLE = {
     "svg.hashsalt": "tahoe-fastdl",  # the same results give the same file
 }
 
-Value = Callable[[Measures], "float | None"]
+Value = Callable[[Results, Case, str], "Shown | None"]
 
 
 def draw_all(results: Results, directory: Path) -> dict[str, str]:
@@ -91,9 +93,9 @@ def _plot(axes: Any, results: Results, cases: Sequence[Case], value: Value) -> N
         chosen = _ladder([case for case in cases if case.transport == transport])
         for kind in KINDS:
             points = [
-                (case.file.encoding.needed, found)
+                (case.file.encoding.needed, shown)
                 for case in chosen
-                if (found := results.spread(case, kind, value)) is not None
+                if (shown := value(results, case, kind)) is not None
             ]
             if not points:
                 continue
@@ -101,17 +103,26 @@ def _plot(axes: Any, results: Results, cases: Sequence[Case], value: Value) -> N
             gap = float("nan")
             axes.plot(
                 [x for k, _ in points for x in (k, k, gap)],
-                [y for _, found in points for y in (found.low, found.high, gap)],
+                [y for _, shown in points for y in (shown.spread.low, shown.spread.high, gap)],
                 color=COLORS[kind],
                 linewidth=0.8,
             )
             axes.plot(
                 [k for k, _ in points],
-                [found.median for _, found in points],
+                [shown.value for _, shown in points],
                 color=COLORS[kind],
                 label=f"{kind}, {transport}",
                 linestyle=STYLES[transport],
                 marker=MARKERS[transport],
+            )
+            hollow = [(k, shown.value) for k, shown in points if shown.is_estimate]
+            axes.plot(
+                [k for k, _ in hollow],
+                [y for _, y in hollow],
+                color=COLORS[kind],
+                linestyle="none",
+                marker=MARKERS[transport],
+                markerfacecolor="white",
             )
 
 
@@ -138,7 +149,7 @@ def _finish(figure: Any, title: str) -> None:
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(found))
 
 
-def _panels(columns: int, rows: int = 1, share_y: str | bool = "row") -> Any:
+def _panels(columns: int, rows: int = 1, share_y: bool = False) -> Any:
     width, height = PANEL_INCHES
     return pyplot.subplots(
         rows,
@@ -148,10 +159,6 @@ def _panels(columns: int, rows: int = 1, share_y: str | bool = "row") -> Any:
         sharey=share_y,
         squeeze=False,
     )
-
-
-def _seconds(measures: Measures) -> float:
-    return measures.seconds
 
 
 # ---------------------------------------------------------------- figures
@@ -185,7 +192,7 @@ def draw_times(results: Results) -> Any:
     segments = sorted({case.file.segment_bytes for case in cases if case.file.length in sizes})
     if not sizes:
         return None
-    figure, grid = _panels(len(sizes), len(segments), share_y=False)
+    figure, grid = _panels(len(sizes), len(segments))
     for row, segment_bytes in enumerate(segments):
         for column, size in enumerate(sizes):
             axes = grid[row][column]
@@ -194,7 +201,7 @@ def draw_times(results: Results) -> Any:
                 for case in cases
                 if case.file.length == size and case.file.segment_bytes == segment_bytes
             ]
-            _plot(axes, results, chosen, _seconds)
+            _plot(axes, results, chosen, estimates.seconds)
             _finish_axes(axes, f"{size / MB:g} MB, {segment_title(segment_bytes)} segments")
         grid[row][0].set_ylabel("seconds")
     _finish(figure, "Time of a download, nodes on one machine")
@@ -211,10 +218,10 @@ def draw_wires(results: Results) -> Any:
     far = _largest(results, far)
     wires = [wire for wire in WIRES if any(case.wire == wire for case in far)]
     columns = min(3, len(wires))
-    figure, grid = _panels(columns, -(-len(wires) // columns), share_y=False)
+    figure, grid = _panels(columns, -(-len(wires) // columns))
     flat = [axes for row in grid for axes in row]
     for axes, wire in zip(flat, wires):
-        _plot(axes, results, [case for case in far if case.wire == wire], _seconds)
+        _plot(axes, results, [case for case in far if case.wire == wire], estimates.seconds)
         _finish_axes(axes, WIRE_TITLES[wire], is_logarithmic=False)
         axes.set_ylabel("seconds")
     for axes in flat[len(wires) :]:
@@ -232,7 +239,7 @@ def _draw_costs(
         return None
     segments = sorted({case.file.segment_bytes for case in cases})
     cases = _largest(results, cases)
-    figure, grid = _panels(len(panels) * len(segments), share_y=False)
+    figure, grid = _panels(len(panels) * len(segments))
     column = 0
     for label, value in panels:
         for segment_bytes in segments:
@@ -246,6 +253,12 @@ def _draw_costs(
     return figure, caption
 
 
+def _memory(results: Results, case: Case, kind: str) -> Shown | None:
+    """Only of whole downloads: one that was given up may not have come to its peak."""
+    found = results.spread(case, kind, lambda measures: max(0.1, measures.memory_bytes / MB))
+    return None if found is None else Shown(found)
+
+
 def draw_costs(results: Results) -> Any:
     """Memory and CPU of the client against k."""
     return _draw_costs(
@@ -253,8 +266,8 @@ def draw_costs(results: Results) -> Any:
         "What a download costs the client",
         "The client's peak memory over its idle size, and its CPU time, against k.",
         (
-            ("MB over idle", lambda measures: max(0.1, measures.memory_bytes / MB)),
-            ("CPU seconds", lambda measures: max(0.01, measures.client_cpu_s)),
+            ("MB over idle", _memory),
+            ("CPU seconds", estimates.client_cpu_s),
         ),
     )
 
@@ -265,7 +278,7 @@ def draw_reads(results: Results) -> Any:
         results,
         "Read messages of a download",
         "How many read messages a download sends, against k.",
-        (("read messages", lambda measures: measures.reads),),
+        (("read messages", estimates.reads),),
     )
 
 

@@ -6,8 +6,9 @@ import shutil
 import sys
 import time
 
-from misc.bench.cases import Case
-from misc.bench.results import FAST, STOCK, Results
+from misc.bench import estimates
+from misc.bench.cases import FAST, STOCK, Case
+from misc.bench.results import Results
 
 BAR_WIDTH = 24
 
@@ -55,8 +56,9 @@ class Progress:
         self._remaining_s = remaining_s
         times = []
         for kind in (STOCK, FAST):
-            found = results.spread(case, kind, lambda measures: measures.seconds)
-            times.append(f"{kind} {found.median:.2f} s" if found else f"{kind} -")
+            shown = estimates.seconds(results, case, kind)
+            mark = "about " if shown and shown.is_estimate else ""
+            times.append(f"{kind} {mark}{shown.value:.2f} s" if shown else f"{kind} -")
         self._print(
             f"[{self._done}/{self._total}, {duration(remaining_s)} more] {case}: {', '.join(times)}"
         )

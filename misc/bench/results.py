@@ -1,28 +1,29 @@
 """The raw results: a file of JSON lines, one a run, only ever added to.
 
 Laws: a line is written and flushed when its run is over, so that a sweep can be
-stopped anywhere; a line cut short by a crash is ignored; lines hold no cap.
+stopped anywhere; a line cut short by a crash is ignored; lines hold no cap. What
+is zero, empty or unknown is left out of a line, and numbers have four digits.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from misc.bench.cases import Case, Encoding, File
+from misc.bench.cases import FAST, KINDS, STOCK, Case, Encoding, File
 
-STOCK = "stock"
-FAST = "fast"
-KINDS = (STOCK, FAST)
+__all__ = ["FAST", "KINDS", "STOCK", "Measures", "Results", "Run", "Spread", "Stopped", "spread"]
 
 OK = "ok"
-OVER_LIMIT = "over limit"  # stopped after ``limit_s``
-SKIPPED = "skipped"  # would have taken ``expected_s``, which is over the limit
+OVER_LIMIT = "over limit"  # given up after ``limit_s``
 FAILED = "failed"  # broke off, or gave wrong bytes; tried again by the next sweep
+
+DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Measures:
     seconds: float
     first_byte_s: float
     client_cpu_s: float
-    servers_cpu_s: float
     idle_bytes: int  # the client's memory when it was started and had read a small file
-    before_bytes: int  # just before the download
-    peak_bytes: int  # the most during it
+    peak_bytes: int  # the most during the download
+    # None where it cannot be told: other downloads were served at the same time.
+    servers_cpu_s: float | None = None
     # None where the node was not asked for them; see sweep.py.
     reads: int | None = None
     fetched_bytes: int | None = None
@@ -47,6 +48,21 @@ class Measures:
         """The peak over the idle client."""
         return max(0, self.peak_bytes - self.idle_bytes)
 
+    def count(self, name: str) -> int:
+        """One of the plugin's counters."""
+        return self.counters.get(name, 0)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How far a download came that was given up; times from the request."""
+
+    delivered_bytes: int
+    first_byte_s: float
+    last_byte_s: float
+    client_cpu_s: float
+    reads: int | None = None
+
 
 @dataclass(frozen=True)
 class Run:
@@ -57,20 +73,16 @@ class Run:
     number: int
     outcome: str
     session: str  # when the sweep that measured it began
-    load: float = 0.0  # the machine's load average just before
+    lanes: int = 1  # how many downloads ran at once
+    busy: float = 0.0  # of all the machine's CPU time meanwhile, how much was used
     measures: Measures | None = None
+    stopped: Stopped | None = None
     limit_s: float = 0.0
-    expected_s: float = 0.0
-
-    def is_given_up(self, limit_s: float) -> bool:
-        """Whether this says that with such a limit, too, nothing would come of it."""
-        return self.outcome in (OVER_LIMIT, SKIPPED) and self.limit_s >= limit_s
 
     def as_json(self) -> dict[str, Any]:
         """Flat, so that other tools can read it."""
         file = self.case.file
         line: dict[str, Any] = {
-            "case": self.case.key,
             "length": file.length,
             "needed": file.encoding.needed,
             "total": file.encoding.total,
@@ -78,29 +90,64 @@ class Run:
             "transport": self.case.transport,
             "wire": self.case.wire,
         }
-        for name in ("kind", "number", "outcome", "session", "load", "limit_s", "expected_s"):
+        for name in RUN_FIELDS:
             line[name] = getattr(self, name)
-        if self.measures is not None:
-            line.update(asdict(self.measures))
-        return line
+        for part in (self.measures, self.stopped):
+            if part is not None:
+                line.update(asdict(part))
+        return compact(line)
+
+
+RUN_FIELDS = ("kind", "number", "outcome", "session", "lanes", "busy", "limit_s")
+# Left out of a line when they have this value, as everything is that is 0, empty or None.
+DEFAULTS = {"lanes": 1, "outcome": OK}
+
+
+def compact(line: dict[str, Any]) -> dict[str, Any]:
+    """Without defaults, and rounded."""
+    kept: dict[str, Any] = {}
+    for name, value in line.items():
+        short = _short(value)
+        if short and DEFAULTS.get(name) != short:
+            kept[name] = short
+    return kept
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return compact(value)
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def run_of_json(line: dict[str, Any]) -> Run:
     """The opposite of :meth:`Run.as_json`.
 
     :raise KeyError: something is missing.
+    :raise TypeError: it is no run.
     """
     encoding = Encoding(line["needed"], line["total"])
     file = File(line["length"], encoding, line["segment_bytes"])
-    measures = None
-    if line["outcome"] == OK:
-        measures = Measures(**{name: line[name] for name in Measures.__dataclass_fields__})
-    names = ("kind", "number", "outcome", "session", "load", "limit_s", "expected_s")
+    names = {"number": 0, "outcome": OK, "lanes": 1, "busy": 0.0, "limit_s": 0.0}
+    values = {name: line.get(name, default) for name, default in names.items()}
     return Run(
         Case(file, line["transport"], line["wire"]),
-        measures=measures,
-        **{name: line[name] for name in names},
+        kind=line["kind"],
+        session=line["session"],
+        measures=_part(Measures, line) if values["outcome"] == OK else None,
+        stopped=_part(Stopped, line) if values["outcome"] == OVER_LIMIT else None,
+        **values,
     )
+
+
+def _part(made: Any, line: dict[str, Any]) -> Any:
+    """Measures or Stopped; what a line leaves out has its default, or is 0."""
+    values = {}
+    for each in fields(made):
+        if each.name in line:
+            values[each.name] = line[each.name]
+        elif each.default is MISSING and each.default_factory is MISSING:
+            values[each.name] = 0
+    return made(**values)
 
 
 @dataclass(frozen=True)
@@ -130,6 +177,7 @@ class Results:
         self.runs: list[Run] = []
         self._of: dict[tuple[str, str], list[Run]] = {}
         self._of_family: dict[tuple[str, str], list[Run]] = {}
+        self._lock = threading.Lock()  # downloads side by side end when they like
         if path.exists():
             for text in path.read_text(encoding="utf-8").splitlines():
                 self._take(text)
@@ -141,7 +189,7 @@ class Results:
                 self.sessions[line["session"]] = line
             else:
                 self._keep(run_of_json(line))
-        except (ValueError, KeyError):  # cut short when the sweep was killed
+        except (ValueError, KeyError, TypeError):  # cut short when the sweep was killed
             return
 
     def _keep(self, run: Run) -> None:
@@ -157,8 +205,9 @@ class Results:
 
     def add(self, run: Run) -> None:
         """A run is over."""
-        self._keep(run)
-        self._write(run.as_json())
+        with self._lock:
+            self._keep(run)
+            self._write(run.as_json())
 
     def _write(self, line: dict[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,7 +217,8 @@ class Results:
                 handle.seek(-1, 2)
                 cut_short = handle.read(1) != b"\n"
         with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(("\n" if cut_short else "") + json.dumps(line, sort_keys=True) + "\n")
+            text = json.dumps(line, separators=(",", ":"))
+            handle.write(("\n" if cut_short else "") + text + "\n")
 
     # ------------------------------------------------------------ questions
 
@@ -188,9 +238,9 @@ class Results:
         """Those that came to their end."""
         return [run.measures for run in self.of(case, kind) if run.measures is not None]
 
-    def is_given_up(self, case: Case, kind: str, limit_s: float) -> bool:
-        """Whether it took, or would take, longer than allowed now."""
-        return any(run.is_given_up(limit_s) for run in self.of(case, kind))
+    def stopped(self, case: Case, kind: str) -> list[Run]:
+        """Those that were given up."""
+        return [run for run in self.of(case, kind) if run.stopped is not None]
 
     def spread(
         self, case: Case, kind: str, what: Callable[[Measures], float | None]

@@ -1,76 +1,95 @@
-"""The grid that a sweep runs on: servers, uploader, and the clients that are compared.
+"""The grid that a sweep runs on: servers, files, and the clients that are compared.
 
-Owns the nodes and the WAN pipe. The servers announce their own ports; clients
-that are to be far away know the same servers from their ``servers.yaml``, with
-the pipe's ports. So near and far clients read the same shares of the same
-processes, and on the near ones no pipe costs CPU.
+Owns the nodes and the WAN pipes. The servers announce their own ports; clients
+that are to be far away know the same servers from their ``servers.yaml``, with a
+pipe's ports. So near and far clients read the same shares of the same processes,
+and on the near ones no pipe costs CPU.
+
+A *lane* is a wire with a pipe and clients of its own, so that the downloads of
+several lanes do not share a line.
 """
 
 from __future__ import annotations
 
-import hashlib
-import random
-import shutil
 import time
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from allmydata.util import yamlutil
 
-from misc.bench.cases import LAN, WIRES, Case, Encoding, File
+from misc.bench.cases import FAST, KINDS, LAN, SERVERS, WIRES, Case
+from misc.bench.files import Files
 from misc.bench.measure import Subject
-from misc.bench.results import FAST, KINDS, STOCK
 from misc.grid import Client, ClientOptions, Grid, GridError, Server
+from misc.grid_client import HTTP
 from misc.wan import Wan
 
-SERVERS = 6
 UPLOADER = "uploader"
-SMALL_FILE_BYTES = 200_000
-PIECE_BYTES = 16 << 20
 START_TIMEOUT_S = 120.0
 
 # A client that holds so much more than when it was idle is started anew, else
 # what earlier cases left would hide what this one needs.
 KEPT_BYTES = 16 << 20
 
+# Each HTTP client asks each server once a second whether it is there, which a dozen of them
+# make a load: those that are not measured are suspended. One that wakes up asks at once.
+WAKE_S = 0.25
+
+# Until a client that was just connected can ask its servers: so many one-way delays, and
+# more if it still finds no shares.
+SETTLE_DELAYS = 8
+SETTLE_PAUSE_S = 0.5
+SETTLE_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, order=True)
+class Lane:
+    """A wire of its own."""
+
+    wire: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{list(WIRES).index(self.wire)}-{self.number}"
+
+
+@dataclass
+class Pair:
+    """The stock and the fast client of a lane, over one transport."""
+
+    subjects: dict[str, Subject] = field(default_factory=dict)
+
+    @property
+    def clients(self) -> list[Client]:
+        """Both."""
+        return [subject.client for subject in self.subjects.values()]
+
 
 class Stage:
     """Runs inside its ``with`` block.
 
     :param directory: for nodes, shares and files to be uploaded.
-    :param places: the transports that are measured, each with whether far away.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        places: Collection[tuple[str, bool]],
-        say: Callable[[str], None],
-    ) -> None:
+    files: Files
+
+    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self._directory = directory
-        self._far = sorted(transport for transport, is_far in places if is_far)
-        near = {
-            _name(kind, transport, False): _options(kind, transport)
-            for transport, is_far in sorted(places)
-            if not is_far
-            for kind in KINDS
-        }
-        # One that is there in any case, to learn from what the servers announce.
-        near[UPLOADER] = ClientOptions()
-        self._grid = Grid(directory / "grid", servers=SERVERS, clients=near, say=say)
-        self._wan: Wan | None = None
-        self._wire = LAN
-        self._subjects: dict[str, Subject] = {}
-        self._small_cap = ""
-        self._caps: dict[File, tuple[str, str]] = {}
+        # It also learns what the servers announce.
+        self._grid = Grid(
+            directory / "grid", servers=SERVERS, clients={UPLOADER: ClientOptions()}, say=say
+        )
+        self._pipes: dict[Lane, Wan] = {}
+        self._pairs: dict[tuple[Lane, str], Pair] = {}
+        self._openings = 0
 
     def __enter__(self) -> Stage:
         self._grid.__enter__()
         try:
-            self._set_up()
+            self.files = Files(self._grid, self._grid.clients[UPLOADER], self._directory)
         except BaseException:
             self.stop()
             raise
@@ -87,8 +106,8 @@ class Stage:
     def stop(self) -> None:
         """End every process."""
         try:
-            if self._wan is not None:
-                self._wan.stop()
+            for pipe in self._pipes.values():
+                pipe.stop()
         finally:
             self._grid.__exit__(None, None, None)
 
@@ -97,115 +116,122 @@ class Stage:
         """The storage servers."""
         return self._grid.servers
 
-    def _set_up(self) -> None:
-        uploader = self._grid.clients[UPLOADER]
-        self._small_cap = uploader.put(random.Random("small").randbytes(SMALL_FILE_BYTES))
-        if self._far:
-            self._wan = Wan([server.port for server in self.servers])
-            self._wan.start()
-            known = _static_servers(uploader, self._ports())
-            clients = {
-                _name(kind, transport, True): replace(
-                    _options(kind, transport), static_servers=known
+    # ------------------------------------------------------------ lanes
+
+    def open(
+        self,
+        places: Collection[tuple[Lane, str]],
+        fast_options: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start what is needed for these lanes and transports, unless it is there.
+
+        :param fast_options: for the plugin, of what is started now.
+        """
+        new = sorted(set(places) - set(self._pairs))
+        clients = {}
+        for lane, transport in new:
+            known = self._servers_through(lane)
+            for kind in KINDS:
+                clients[self._name(kind, transport, lane)] = ClientOptions(
+                    transport=transport,
+                    fast=kind == FAST,
+                    fast_options=fast_options or {},
+                    static_servers=known,
                 )
-                for transport in self._far
-                for kind in KINDS
-            }
-            self._grid.add_clients(clients)
-        for name, client in self._grid.clients.items():
-            if name != UPLOADER:
-                self._subjects[name] = Subject(client)
+        made = self._grid.add_clients(clients)
+        for lane, transport in new:
+            names = {kind: self._name(kind, transport, lane) for kind in KINDS}
+            pair = Pair({kind: Subject(made[name]) for kind, name in names.items()})
+            self._pairs[lane, transport] = pair
+            for subject in pair.subjects.values():
+                self._become_idle(subject, lane)
+            self.rest(lane, transport)
 
-    def _ports(self) -> dict[int, int]:
-        assert self._wan is not None
-        return dict(zip((server.port for server in self.servers), self._wan.ports))
+    def close(self) -> None:
+        """End the clients and pipes of all lanes; the files stay."""
+        for pair in self._pairs.values():
+            for client in pair.clients:
+                client.ask_to_stop()
+        for pair in self._pairs.values():
+            for client in pair.clients:
+                client.stop()
+                del self._grid.clients[client.name]
+        for pipe in self._pipes.values():
+            pipe.stop()
+        self._pairs.clear()
+        self._pipes.clear()
+        self._openings += 1
 
-    # ------------------------------------------------------------ files
+    def _name(self, kind: str, transport: str, lane: Lane) -> str:
+        """A node's directory, too, which is never used again."""
+        return f"{kind}-{transport}-{lane}-{self._openings}"
 
-    def upload(self, file: File) -> tuple[str, str]:
-        """Put a file on the servers, unless it is there; its cap and the SHA-256 of its bytes."""
-        found = self._caps.get(file)
-        if found is None:
-            self._prepare_uploader(file.encoding, file.segment_bytes)
-            path = self._directory / "upload"
-            sha256 = _write_file(path, file)
-            try:
-                cap = self._grid.clients[UPLOADER].put(path, timeout_s=3600.0)
-            finally:
-                path.unlink()
-            found = self._caps[file] = (cap, sha256)
-        return found
-
-    def forget_files(self) -> None:
-        """Remove every file but the small one from the servers: a full sweep uploads 20 GB."""
-        keep = storage_index_of(self._grid.clients[UPLOADER], self._small_cap)
-        self._caps.clear()
-        for server in self.servers:
-            for prefix in server.shares_directory.iterdir():
-                if prefix.name == "incoming":
-                    continue
-                for bucket in prefix.iterdir():
-                    if bucket.name != keep:
-                        shutil.rmtree(bucket)
-
-    def _prepare_uploader(self, encoding: Encoding, segment_bytes: int) -> None:
-        """How a file is encoded is in tahoe.cfg of whoever uploads it."""
-        client = self._grid.clients[UPLOADER]
-        options = ClientOptions(
-            needed=encoding.needed, total=encoding.total, max_segment_bytes=segment_bytes
-        )
-        if client.options != options:
-            client.options = options
-            client.stop()
-            client.configure(options.as_config())
-            client.start()
-            self._grid.wait_connected()
+    def _servers_through(self, lane: Lane) -> str:
+        if lane.wire == LAN:
+            return ""
+        pipe = self._pipes.get(lane)
+        if pipe is None:
+            pipe = self._pipes[lane] = Wan([server.port for server in self.servers])
+            pipe.start()
+            pipe.use(WIRES[lane.wire])
+        ports = dict(zip((server.port for server in self.servers), pipe.ports))
+        return _static_servers(self._grid.clients[UPLOADER], ports)
 
     # ------------------------------------------------------------ clients
 
-    def pair(self, case: Case) -> dict[str, Subject]:
-        """The stock and the fast client for a case, as they are."""
-        is_far = case.wire != LAN
-        return {kind: self._subjects[_name(kind, case.transport, is_far)] for kind in KINDS}
+    def prepare(self, case: Case, lane: Lane) -> dict[str, Subject]:
+        """The stock and the fast client for a case, awake, connected and idle.
 
-    def prepare(self, case: Case) -> dict[str, Subject]:
-        """The stock and the fast client for a case, connected through its wire.
-
-        A client that knows the servers from another wire, or that holds memory from
-        an earlier case, is started anew and reads a small file before it counts as idle.
+        A client that holds memory from an earlier case is started anew and reads a
+        small file before it counts as idle.
         """
-        if case.wire not in (LAN, self._wire):
-            assert self._wan is not None
-            self._wan.use(WIRES[case.wire])
-            self._wire = case.wire
-        pair = self.pair(case)
-        worn = [each for each in pair.values() if _is_worn(each, case.wire)]
+        pair = self._pairs[lane, case.transport]
+        if case.transport == HTTP:
+            for client in pair.clients:
+                client.resume()
+            time.sleep(WAKE_S)
+        worn = [subject for subject in pair.subjects.values() if _is_worn(subject)]
         for subject in worn:
-            # The first time it has just been started, and knows nothing.
-            if subject.wire or not subject.client.is_running():
-                subject.client.stop()
-                subject.client.start()
-        self._grid.wait_connected(START_TIMEOUT_S)
-        for subject in worn:
-            subject.wire = case.wire
-            subject.client.get(subject.cold_cap(self._small_cap))
-            subject.idle_bytes = subject.rss_bytes()
-        return pair
+            subject.client.stop()
+            subject.client.start()
+            subject.caps_made = 0
+        self._grid.wait_connected(START_TIMEOUT_S, pair.clients)
+        for subject in pair.subjects.values():
+            if subject in worn:
+                self._become_idle(subject, lane)
+            elif case.transport == HTTP:
+                # Connections that it had may have been closed while it slept.
+                self._read_small_file(subject)
+        return pair.subjects
+
+    def _become_idle(self, subject: Subject, lane: Lane) -> None:
+        # A server counts as connected some round trips before it can be asked.
+        time.sleep(SETTLE_DELAYS * WIRES[lane.wire].delay_s)
+        self._read_small_file(subject)
+        subject.idle_bytes = subject.rss_bytes()
+
+    def _read_small_file(self, subject: Subject) -> None:
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while True:
+            try:
+                subject.client.get(subject.cold_cap(self.files.small_cap))
+                return
+            except GridError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(SETTLE_PAUSE_S)
+
+    def rest(self, lane: Lane, transport: str) -> None:
+        """The pair is not measured for now."""
+        if transport == HTTP:
+            for client in self._pairs[lane, transport].clients:
+                client.suspend()
 
 
-def _is_worn(subject: Subject, wire: str) -> bool:
-    if subject.wire != wire or not subject.client.is_running():
+def _is_worn(subject: Subject) -> bool:
+    if not subject.client.is_running():
         return True
     return subject.rss_bytes() > subject.idle_bytes + KEPT_BYTES
-
-
-def _name(kind: str, transport: str, is_far: bool) -> str:
-    return f"{kind}-{transport}{'-far' if is_far else ''}"
-
-
-def _options(kind: str, transport: str) -> ClientOptions:
-    assert kind in (STOCK, FAST)
-    return ClientOptions(transport=transport, fast=kind == FAST)
 
 
 def _static_servers(client: Client, ports: dict[int, int]) -> str:
@@ -230,21 +256,3 @@ def _static_servers(client: Client, ports: dict[int, int]) -> str:
         # Both in furls and in nurls.
         text = text.replace(f"127.0.0.1:{port}/", f"127.0.0.1:{other}/")
     return str(text)
-
-
-def storage_index_of(client: Client, cap: str) -> str:
-    """As base32, as servers name the directory; a node tells what a cap means."""
-    verify_cap = client.get_json(f"/uri/{cap}?t=json")[1]["verify_uri"]
-    return str(verify_cap).split(":")[2]
-
-
-def _write_file(path: Path, file: File) -> str:
-    """The bytes of a file, the same each time; returns their SHA-256."""
-    hasher = hashlib.sha256()
-    with open(path, "wb") as handle:
-        for start in range(0, file.length, PIECE_BYTES):
-            length = min(PIECE_BYTES, file.length - start)
-            piece = random.Random(f"{file} {start}").randbytes(length)
-            hasher.update(piece)
-            handle.write(piece)
-    return hasher.hexdigest()

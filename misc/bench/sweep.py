@@ -1,54 +1,45 @@
-"""Goes through the cases: what is due, in which turn, and when it is over.
+"""Goes through the cases, alone or on lanes side by side.
 
-Owns the order and the limits. Runs of a case are interleaved (stock, fast, fast,
-stock, ...), so that whatever else the machine does falls on both.
+Owns the order, the deadline and the threads. First what needs the machine for
+itself, file after file; then what waits for its wire, on lanes; then what proved
+to need the machine after all.
 """
 
 from __future__ import annotations
 
-import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 
-from misc.bench.cases import LAN, MB, Case
-from misc.bench.measure import OverLimitError, Subject, WrongBytesError, measure, with_reads
-from misc.bench.progress import Progress
-from misc.bench.results import (
-    FAILED,
-    FAST,
-    KINDS,
-    OK,
-    OVER_LIMIT,
-    SKIPPED,
-    STOCK,
-    Measures,
-    Results,
-    Run,
+from misc.bench.agenda import Agenda, Limits
+from misc.bench.cases import FAST, KINDS, LAN, LANES, STOCK, Case
+from misc.bench.cpu import Busy
+from misc.bench.measure import (
+    Subject,
+    WrongBytesError,
+    is_at_rest,
+    measure,
+    with_reads,
+    with_reads_so_far,
 )
-from misc.bench.stage import Stage
+from misc.bench.progress import Progress
+from misc.bench.results import FAILED, OK, OVER_LIMIT, Measures, Results, Run, Stopped
+from misc.bench.stage import Lane, Stage
 from misc.grid import GridError
 
-# A case that takes stock a third of its limit is measured once.
-ONCE_PART = 1 / 3
-# Of a download, and again of its upload and of starting clients: until there is better to go by.
-GUESS_S = 3.0
-SET_UP_S = 6.0
-# By segments * k, about a third of stock's reads: its status page prints 46,000 of them in
-# some seconds, and is not asked for many more.
-LISTED_BLOCKS = 60_000
-
-
-def schedule(runs: int) -> Iterator[tuple[str, int]]:
-    """Which kind is next, and the number of its run."""
-    for number in range(runs):
-        for kind in KINDS if number % 2 == 0 else reversed(KINDS):
-            yield kind, number
+# By segments * k, about a third of stock's reads, which its status page prints in some seconds.
+LISTED_BLOCKS = 20_000
+# A run on a lane counts only if the machine had this much to spare.
+MOST_BUSY = 0.7
+# With fewer cases than this, clients for lanes are not worth their start.
+FEWEST_FOR_LANES = 8
 
 
 class Sweep:
     """The cases that are due, and the clock.
 
-    :param stock_limit_s: of one download; beyond, a case is given up.
     :param deadline: of ``time.monotonic()``; nothing is begun that would end after it.
     """
 
@@ -57,163 +48,230 @@ class Sweep:
         cases: Sequence[Case],
         results: Results,
         session: str,
-        stock_limit_s: float,
+        limits: Limits,
         deadline: float | None = None,
     ) -> None:
         self._results = results
         self._session = session
-        self._stock_limit_s = stock_limit_s
         self._deadline = deadline
-        self.left = [case for case in cases if self._next(case) is not None]
+        self.agenda = Agenda(results, limits)
+        self.left = [case for case in cases if self.agenda.next(case) is not None]
         self.out_of_time: list[Case] = []
         self.failed: list[Case] = []
-        # How much longer things take here than guessed, from what was measured.
-        self._guess_factor = 1.0
+        self._crowded: set[tuple[Case, str]] = set()  # were on a lane when the machine was busy
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._running = 0
+        self._uploaded: set[object] = set()
 
-    # ------------------------------------------------------------ what is due
-
-    def _next(self, case: Case) -> tuple[str, int] | None:
-        return next(self._due(case), None)
-
-    def _due(self, case: Case) -> Iterator[tuple[str, int]]:
-        for kind, number in schedule(case.runs):
-            if self._results.is_given_up(case, kind, self._stock_limit_s):
-                continue
-            if number in self._results.numbers(case, kind):
-                continue
-            if kind == STOCK and number and self.is_once(case):
-                continue
-            yield kind, number
-
-    def is_once(self, case: Case) -> bool:
-        """Whether stock takes so long that one run must do."""
-        return any(map(self._is_long, self._results.measured(case, STOCK)))
-
-    def _is_long(self, measures: Measures) -> bool:
-        return measures.seconds > ONCE_PART * self._stock_limit_s
-
-    def expected_s(self, case: Case, kind: str) -> float | None:
-        """From the same case of another length; None when there is none.
-
-        A small file costs more a byte, so what is guessed from one is too much
-        rather than too little: half of it is taken.
-        """
-        found = [
-            (run.case.file.length, run.measures.seconds)
-            for run in self._results.of_family(case, kind)
-            if run.measures is not None
-        ]
-        if not found:
-            return None
-        length, seconds = min(found, key=lambda each: abs(each[0] - case.file.length))
-        ratio = case.file.length / length
-        return seconds * (1 + (ratio - 1) / 2 if ratio > 1 and length < 5 * MB else ratio)
+    # ------------------------------------------------------------ how long it takes
 
     def remaining_s(self) -> float:
         """About how long the rest takes."""
-        total, files = 0.0, set()
-        for case in self.left:
-            total += self._rest_of(case)
-            files.add(case.file)
-        return self._guess_factor * (total + SET_UP_S * len(files))
+        alone_s, of_wire = 0.0, dict.fromkeys(LANES, 0.0)
+        for case in list(self.left):
+            beside = self._lane_kinds(case) if self._has_lanes() else []
+            alone_s += self.agenda.rest_s(case, set(KINDS) - set(beside))
+            if beside:
+                of_wire[case.wire] += self.agenda.rest_s(case, beside) / LANES[case.wire]
+        files = {case.file: case for case in self.left if case.file not in self._uploaded}
+        upload_s = sum(map(self.agenda.upload_s, files.values()))
+        return alone_s + upload_s + max(of_wire.values())
 
-    def _rest_of(self, case: Case) -> float:
-        total = 0.0 if case.wire == LAN else SET_UP_S
-        for kind, _ in self._due(case):
-            expected = self.expected_s(case, kind)
-            if expected is None:
-                expected = GUESS_S * (1 + case.file.length / MB / 10)
-            total += min(expected, self._stock_limit_s)
-        return total
+    def _has_lanes(self) -> bool:
+        return sum(bool(self._lane_kinds(case)) for case in self.left) >= FEWEST_FOR_LANES
+
+    def _lane_kinds(self, case: Case) -> list[str]:
+        kinds = self.agenda.lane_kinds(case)
+        return [kind for kind in kinds if (case, kind) not in self._crowded]
 
     # ------------------------------------------------------------ doing it
 
     def run(self, stage: Stage, progress: Progress) -> None:
         """Measure all that is left, or as much as the deadline allows."""
-        group: tuple[object, object] | None = None
-        while self.left:
-            case = self.left[0]
-            if self._deadline is not None:
-                upload_s = SET_UP_S if group is None else 0.0
-                if time.monotonic() + self._rest_of(case) + upload_s > self._deadline:
-                    self.out_of_time.append(self.left.pop(0))
-                    continue
-            if group not in (None, (case.file.encoding, case.file.segment_bytes)):
-                stage.forget_files()
-            group = (case.file.encoding, case.file.segment_bytes)
-            guessed, began = self._rest_of(case), time.monotonic()
-            self._run_case(stage, case, progress)
-            self.left.pop(0)
-            self._learn(guessed, time.monotonic() - began)
+        try:
+            if self._has_lanes():
+                alone = [case for case in self.left if not self._lane_kinds(case)]
+                self._run_alone(alone, stage, progress)
+                self._run_lanes(stage, progress)
+            self._run_alone(list(self.left), stage, progress)
+        finally:
+            self._stopping.set()
+
+    def _run_alone(self, cases: Sequence[Case], stage: Stage, progress: Progress) -> None:
+        if not self._is_time_for(60.0 if self._has_lanes() else 10.0):
+            self.out_of_time += cases
+            return
+        stage.open({(Lane(case.wire), case.transport) for case in cases})
+        for case in cases:
+            guessed_s = self.agenda.rest_s(case)
+            upload_s = 0.0 if stage.files.has(case.file) else self.agenda.upload_s(case)
+            if not self._is_time_for(guessed_s + upload_s):
+                self._drop(case, self.out_of_time)
+                continue
+            self._upload(case, stage, progress)
+            began = time.monotonic()
+            self._run_case(case, Lane(case.wire), KINDS, stage, progress)
+            self.agenda.learn(guessed_s, time.monotonic() - began)
+            self._finish(case, progress)
+
+    def _is_time_for(self, seconds: float) -> bool:
+        return self._deadline is None or time.monotonic() + seconds <= self._deadline
+
+    def _drop(self, case: Case, into: list[Case]) -> None:
+        with self._lock:
+            if case in self.left:
+                self.left.remove(case)
+                into.append(case)
+
+    def _finish(self, case: Case, progress: Progress) -> None:
+        """A case was gone through; unless something of it is left for later, it is over."""
+        if self.agenda.next(case) is not None and case not in self.failed:
+            return
+        with self._lock:
+            if case in self.left:
+                self.left.remove(case)
             progress.on_case(case, self._results, len(self.left), self.remaining_s())
 
-    def _learn(self, guessed_s: float, took_s: float) -> None:
-        self._guess_factor = 0.9 * self._guess_factor + 0.1 * min(5.0, took_s / max(guessed_s, 0.1))
+    def _upload(self, case: Case, stage: Stage, progress: Progress) -> None:
+        if not stage.files.has(case.file):
+            progress.on_step(f"uploading {case.file}")
+            stage.files.upload(case.file)
+            self._uploaded.add(case.file)
 
-    def _run_case(self, stage: Stage, case: Case, progress: Progress) -> None:
-        self._skip_if_hopeless(case)
-        if self._next(case) is None:
+    # ------------------------------------------------------------ lanes
+
+    def _run_lanes(self, stage: Stage, progress: Progress) -> None:
+        cases = [case for case in self.left if self._lane_kinds(case)]
+        for case in cases:
+            if not self._is_time_for(self.agenda.upload_s(case)):
+                return
+            self._upload(case, stage, progress)
+        lanes = [
+            Lane(wire, number)
+            for wire in sorted({case.wire for case in cases})
+            for number in range(LANES[wire])
+        ]
+        progress.on_step(f"starting the clients of {len(lanes)} lanes")
+        transports = {case.transport for case in cases}
+        stage.open([(lane, transport) for lane in lanes for transport in transports])
+        # The longest first, so that all lanes end at about the same time.
+        queue = sorted(cases, key=self.agenda.rest_s, reverse=True)
+        with ThreadPoolExecutor(len(lanes)) as threads:
+            running = [
+                threads.submit(self._run_lane, lane, queue, stage, progress) for lane in lanes
+            ]
+            try:
+                done, _ = wait(running, return_when=FIRST_EXCEPTION)
+                for each in done:
+                    each.result()
+            except BaseException:
+                # Without its nodes, whatever still runs ends at once.
+                self._stopping.set()
+                stage.stop()
+                raise
+
+    def _run_lane(self, lane: Lane, queue: list[Case], stage: Stage, progress: Progress) -> None:
+        while not self._stopping.is_set():
+            with self._lock:
+                case = next((each for each in queue if each.wire == lane.wire), None)
+                if case is None:
+                    return
+                queue.remove(case)
+            kinds = self._lane_kinds(case)
+            if self._is_time_for(self.agenda.rest_s(case, kinds)):
+                self._run_case(case, lane, kinds, stage, progress)
+                self._finish(case, progress)
+
+    # ------------------------------------------------------------ one case
+
+    def _run_case(
+        self,
+        case: Case,
+        lane: Lane,
+        kinds: Collection[str],
+        stage: Stage,
+        progress: Progress,
+    ) -> None:
+        if self.agenda.next(case, kinds) is None:
             return
-        progress.on_step(f"uploading {case.file}")
-        cap, sha256 = stage.upload(case.file)
-        pair = stage.prepare(case)
-        while (turn := self._next(case)) is not None:
+        cap, sha256 = stage.files.upload(case.file)
+        pair = stage.prepare(case, lane)
+        while not self._stopping.is_set() and (turn := self.agenda.next(case, kinds)) is not None:
             kind, number = turn
             progress.on_step(f"{kind}, run {number + 1}: {case}")
-            load = os.getloadavg()[0]
             try:
-                limit_s = self._stock_limit_s
-                measures = measure(pair[kind], stage.servers, cap, sha256, limit_s)
-                if self._is_listed(case, kind, number, measures):
-                    measures = self._listed(measures, pair[kind], progress)
-                run = Run(case, kind, number, OK, self._session, load, measures)
-            except OverLimitError:
-                run = Run(case, kind, number, OVER_LIMIT, self._session, load, limit_s=limit_s)
+                run = self._measure(case, kind, number, pair[kind], stage, (cap, sha256))
             except (GridError, WrongBytesError) as problem:
+                if self._stopping.is_set():
+                    return
                 progress.on_failure(f"{kind}, {case}: {problem}")
-                run = Run(case, kind, number, FAILED, self._session, load)
-            self._results.add(run)
-            if not pair[kind].client.is_running():
-                pair = stage.prepare(case)
+                run = Run(case, kind, number, FAILED, self._session)
+                with self._lock:
+                    self.failed.append(case)
+            if run.lanes > 1 and run.busy > MOST_BUSY and run.outcome != FAILED:
+                self._crowded.add((case, kind))
+                kinds = [each for each in kinds if each != kind]
+            else:
+                self._results.add(run)
             if run.outcome == FAILED:
-                self.failed.append(case)
                 return
+            if not pair[kind].client.is_running():
+                pair = stage.prepare(case, lane)
+        stage.rest(lane, case.transport)
 
-    def _listed(self, measures: Measures, subject: Subject, progress: Progress) -> Measures:
+    def _measure(
+        self,
+        case: Case,
+        kind: str,
+        number: int,
+        subject: Subject,
+        stage: Stage,
+        content: tuple[str, str],
+    ) -> Run:
+        """One run, and afterwards the client at rest, or ended."""
+        limit_s = self.agenda.limit_s(case, kind)
+        with self._lock:
+            self._running += 1
+            lanes = self._running
+        busy = Busy()
         try:
-            return with_reads(measures, subject.client)
-        except GridError as problem:
-            # The download itself is measured; a node that is busy printing is of no more use.
-            progress.say(f"the reads were not listed: {problem}")
-            subject.client.stop()
-            return measures
+            least_bytes = self.agenda.least_bytes(case, kind)
+            found = measure(subject, stage.servers, *content, limit_s, least_bytes)
+        finally:
+            fraction = busy.fraction()
+            with self._lock:
+                lanes = max(lanes, self._running)
+                self._running -= 1
+        run = Run(case, kind, number, OK, self._session, lanes, fraction)
+        if isinstance(found, Stopped):
+            # What ours had asked for is still on its way, and may be much.
+            if kind == FAST or not is_at_rest(subject.client):
+                subject.client.kill()
+            elif case.wire == LAN and self._is_listed(case, found.delivered_bytes):
+                found = with_reads_so_far(found, subject.client)
+            return replace(run, outcome=OVER_LIMIT, stopped=found, limit_s=limit_s)
+        if lanes > 1:
+            found = replace(found, servers_cpu_s=None)
+        return replace(run, measures=self._listed(case, kind, number, found, subject))
 
-    def _skip_if_hopeless(self, case: Case) -> None:
-        limit_s = self._stock_limit_s
-        known = self._results.is_given_up(case, STOCK, limit_s)
-        if known or self._results.measured(case, STOCK):
-            return
-        expected = self.expected_s(case, STOCK)
-        given_up = any(
-            run.is_given_up(limit_s) and run.case.file.length < case.file.length
-            for run in self._results.of_family(case, STOCK)
-        )
-        if given_up or (expected is not None and expected > limit_s):
-            run = Run(
-                case,
-                STOCK,
-                0,
-                SKIPPED,
-                self._session,
-                limit_s=limit_s,
-                expected_s=expected or 0.0,
-            )
-            self._results.add(run)
+    def _listed(
+        self, case: Case, kind: str, number: int, found: Measures, subject: Subject
+    ) -> Measures:
+        """With the number of reads: of ours once; of stock's after its last run, on the LAN.
 
-    def _is_listed(self, case: Case, kind: str, number: int, measures: Measures) -> bool:
-        """Ours sends few reads; stock's are counted once, after its last run of a case."""
-        if kind == FAST:
-            return True
-        segments = -(-case.file.length // case.file.segment_bytes)
-        is_last = number == case.runs - 1 or self._is_long(measures)
-        return is_last and segments * case.file.encoding.needed <= LISTED_BLOCKS
+        How many stock sends does not depend on the wire, and to list them costs seconds.
+        """
+        if kind == FAST and number:
+            return found
+        if kind == STOCK and not (
+            case.wire == LAN
+            and self.agenda.is_last(case, kind, number, found.seconds)
+            and self._is_listed(case, case.file.length)
+        ):
+            return found
+        return with_reads(found, subject.client)
+
+    @staticmethod
+    def _is_listed(case: Case, length: int) -> bool:
+        return length / case.file.segment_bytes * case.file.encoding.needed <= LISTED_BLOCKS

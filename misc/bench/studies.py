@@ -1,0 +1,133 @@
+"""Two small studies for the advice to users: what seeks cost, and what memory buys.
+
+``--seeks``: random ranges of 4 KiB of a 100 MB file, on stock and fast.
+``--memory-study``: the whole file on fast, with several budgets. Each makes a grid of
+its own, takes less than two minutes and keeps one JSON line a read.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from misc.bench import machine
+from misc.bench.cases import FAST, KINDS, LAN, MB, SEGMENTS, USUAL, Case, File
+from misc.bench.fetch import fetch
+from misc.bench.measure import measure
+from misc.bench.results import Measures, compact
+from misc.bench.stage import Lane, Stage
+from misc.grid_client import FOOLSCAP
+
+LENGTH = 100 * MB
+SEEK_BYTES = 4 << 10
+SEEKS = 20
+SEEK_WIRES = (LAN, "50ms", "2.5MB/s-in-all")
+MEMORIES = ("8 MiB", "64 MiB", "256 MiB")
+MEMORY_WIRES = (LAN, "200ms")
+MEMORY_RUNS = 3
+LIMIT_S = 60.0
+
+Say = Callable[[str], None]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """What a study kept; a line cut short is ignored, and so is what it was measured on."""
+    found = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if "machine" not in line:
+            found.append(line)
+    return found
+
+
+class _Kept:
+    """The lines of a study; begins anew, since a study is short."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._path.write_text(json.dumps(machine.about()) + "\n", encoding="utf-8")
+
+    def add(self, **line: Any) -> None:
+        """One read."""
+        with open(self._path, "a", encoding="utf-8") as handle:
+            handle.write(json.dumps(compact(line), separators=(",", ":")) + "\n")
+
+
+def _cases(wires: Sequence[str], segments: Sequence[int]) -> list[Case]:
+    return [
+        Case(File(LENGTH, USUAL[0], segment_bytes), FOOLSCAP, wire)
+        for segment_bytes in segments
+        for wire in wires
+    ]
+
+
+def seeks(path: Path, say: Say) -> None:
+    """Measure what a seeking reader waits for.
+
+    The file is opened by its first seek, so that is not counted: the others tell
+    what each next one costs.
+
+    :raise GridError: a node did not do what it should.
+    """
+    kept = _Kept(path)
+    cases = _cases(SEEK_WIRES, SEGMENTS)
+    with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-seeks-") as directory:
+        with Stage(Path(directory), say) as stage:
+            stage.open({(Lane(case.wire), case.transport) for case in cases})
+            for case in cases:
+                cap, _ = stage.files.upload(case.file)
+                pair = stage.prepare(case, Lane(case.wire))
+                places = random.Random("seeks").sample(range(LENGTH - SEEK_BYTES), SEEKS + 1)
+                for kind in KINDS:
+                    say(f"seeks, {kind}: {case}")
+                    subject = pair[kind]
+                    cold_cap = subject.cold_cap(cap)
+                    for number, start in enumerate(places):
+                        found = fetch(
+                            subject.client, cold_cap, LIMIT_S, start=start, stop=start + SEEK_BYTES
+                        )
+                        if number:
+                            kept.add(
+                                wire=case.wire,
+                                segment_bytes=case.file.segment_bytes,
+                                kind=kind,
+                                seconds=found.last_byte_s,
+                            )
+
+
+def memory(path: Path, say: Say) -> None:
+    """Measure what a larger budget buys.
+
+    :raise GridError: a node did not do what it should.
+    :raise WrongBytesError: a download gave other bytes than were uploaded.
+    """
+    kept = _Kept(path)
+    cases = _cases(MEMORY_WIRES, SEGMENTS)
+    with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-memory-") as directory:
+        with Stage(Path(directory), say) as stage:
+            for budget in MEMORIES:
+                options = {"memory": budget}
+                stage.open({(Lane(case.wire), case.transport) for case in cases}, options)
+                for case in cases:
+                    content = stage.files.upload(case.file)
+                    say(f"memory = {budget}: {case}")
+                    subject = stage.prepare(case, Lane(case.wire))[FAST]
+                    for _ in range(MEMORY_RUNS):
+                        found = measure(subject, stage.servers, *content, LIMIT_S, LENGTH)
+                        if isinstance(found, Measures):
+                            kept.add(
+                                wire=case.wire,
+                                segment_bytes=case.file.segment_bytes,
+                                memory=budget,
+                                seconds=found.seconds,
+                                memory_bytes=found.memory_bytes,
+                            )
+                stage.close()
