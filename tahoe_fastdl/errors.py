@@ -26,17 +26,6 @@ class BadOption(CallerError):
     """tahoe.cfg names an unknown option or a bad value.  The node runs on stock."""
 
 
-# -- one server ---------------------------------------------------------------
-
-
-class ServerError(FastDLError):
-    """A server broke the protocol.  Its share is retired, other shares go on."""
-
-
-class WrongAnswer(ServerError):
-    """An answer of the wrong type or longer than was asked for."""
-
-
 # -- one share ----------------------------------------------------------------
 
 
@@ -77,10 +66,3 @@ class MalformedUEB(FileError):
 
 class FileTooLarge(FileError):
     """More segments than this downloader keeps books for.  Stock takes over."""
-
-
-# -- ourselves ----------------------------------------------------------------
-
-
-class InternalError(FastDLError):
-    """A law of our own was broken.  The read goes on with the stock downloader."""

@@ -83,9 +83,8 @@ class _SegmentSink:
 class _Relay:
     """Between a stock download and the delivery whose read it finishes."""
 
-    def __init__(self, delivery: Delivery, position: int, target: Any) -> None:
+    def __init__(self, delivery: Delivery, target: Any) -> None:
         self._delivery = delivery
-        self._position = position
         self._target = target
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -360,6 +359,6 @@ class FastDownloadNode:
             level=log.UNUSUAL,
             facility="tahoe.fastdl",
         )
-        d = self._stock.read(_Relay(delivery, position, target), position, stop - position)
+        d = self._stock.read(_Relay(delivery, target), position, stop - position)
         d.addCallbacks(lambda _: delivery.hand_back(None), delivery.hand_back)
         d.addErrback(log.err, "fastdl: error at the end of a fallback", level=log.WEIRD)

@@ -129,11 +129,6 @@ def switch_everywhere(settings: Settings | None) -> None:
     _seam.hubs.clear()
 
 
-def is_everywhere() -> bool:
-    """Whether :func:`switch_everywhere` is in force."""
-    return _seam.everywhere is not None
-
-
 def hub_for(storage_broker: Any) -> Hub | None:
     """The hub of the client with this broker, or None: that client is on stock."""
     if storage_broker is None:

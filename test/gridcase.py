@@ -151,6 +151,11 @@ class GridCase(GridTestMixin, TestCase):
 
     def node(self, cap: bytes, which: int = FAST) -> Any:
         """A new file node of a client's, which knows nothing of the file yet."""
+        self.hub.parking.stop()
+        return self.another_node(cap, which)
+
+    def another_node(self, cap: bytes, which: int = FAST) -> Any:
+        """The same, but what the client knows of the file from other nodes stays."""
         client = self.g.clients[which]
         return ImmutableFileNode(
             uri.from_string(cap),

@@ -533,7 +533,7 @@ class Simulation:
     def _search_done(self) -> None:
         self._waiting -= 1
         if self._waiting == 0:
-            self.feed(r.SearchEnded(0))
+            self.feed(r.SearchEnded())
 
     def _read(self, action: r.SendRead) -> None:
         number, shnum = self._share_ids[action.share]

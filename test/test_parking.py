@@ -29,8 +29,8 @@ class ParkedDriver:
         self.core = SimpleNamespace(geometry=SimpleNamespace(num_segments=segments))
         self.stopped = 0
 
-    def is_of(self, broker: object) -> bool:
-        """All of these are of one broker."""
+    def is_usable(self, broker: object) -> bool:
+        """All of these are of one broker, and connected."""
         return broker is BROKER
 
     def stop(self) -> None:

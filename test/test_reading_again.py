@@ -25,7 +25,7 @@ class ReadingAgain(GridCase):
         await self.first_read(cap)
         queries = sum(spy.queries for spy in spies)
         before = sum(len(spy.reads) for spy in spies)
-        node = self.node(cap)
+        node = self.another_node(cap)
         self.assertTrue(await self.read(node, 120_000, 3000) == data[120_000:123_000])
         self.assertEqual(sum(spy.queries for spy in spies), queries)
         self.assertEqual(sum(len(spy.reads) for spy in spies) - before, 3)
@@ -36,7 +36,7 @@ class ReadingAgain(GridCase):
         data = some_bytes(250_000)
         cap = await self.put(data, 3, 10, 3000)
         await self.first_read(cap)
-        both = [Deferred.fromCoroutine(self.read(self.node(cap))) for _ in range(2)]
+        both = [Deferred.fromCoroutine(self.read(self.another_node(cap))) for _ in range(2)]
         for text in await gatherResults(both):
             self.assertTrue(text == data)
         await self.turns(lambda: len(self.hub.parking) == 1)
@@ -49,7 +49,19 @@ class ReadingAgain(GridCase):
         await self.first_read(cap)
         for path in self.paths(cap, set(range(5))):
             os.unlink(path)
-        self.same(await self.outcome(self.node(cap)), (data, None))
+        self.same(await self.outcome(self.another_node(cap)), (data, None))
+        self.no_fallbacks()
+
+    async def test_server_gone_meanwhile(self) -> None:
+        """When one of the servers is not connected any more the others are asked anew."""
+        data = some_bytes(250_000)
+        cap = await self.put(data, 3, 10, 3000)
+        spies = self.spy()
+        await self.first_read(cap)
+        queries = sum(spy.queries for spy in spies)
+        spies[0].is_connected = False
+        self.same(await self.outcome(self.another_node(cap)), (data, None))
+        self.assertGreater(sum(spy.queries for spy in spies), queries)
         self.no_fallbacks()
 
     async def test_damaged_is_not_kept(self) -> None:
@@ -60,7 +72,7 @@ class ReadingAgain(GridCase):
         with open(path, "r+b") as handle:
             handle.seek(12 + 36 + 100)
             handle.write(b"corrupt")
-        await self.outcome(self.node(cap))
+        await self.outcome(self.another_node(cap))
         turn = iter(range(20))
         await self.turns(lambda: next(turn, None) is None)
         self.assertEqual(len(self.hub.parking), 0)

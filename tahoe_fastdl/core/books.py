@@ -20,7 +20,7 @@ from .layout import Layout, expected_layout
 from .metadata import Metadata
 from .plan import runs_of
 from .readers import Reader
-from .reads import Kind, Read, ReadBook, Stage
+from .reads import Kind, Read, ReadBook
 from .rows import Rows
 from .servers import Server
 from .share import Share
@@ -263,7 +263,6 @@ class Books:
         """*share* lied about these blocks: whatever else it has is the last resort."""
         held = share.ledger.have & mask
         share.suspect = True
-        self.servers[share.server].lies += 1
         self.refuse(share, mask)
         if held:
             self.release(share.use_up(mask))
@@ -345,6 +344,3 @@ class Books:
         reader.failed = True
         self.search.failed = True
         self.out.append(r.FailReader(reader.id, error))
-
-
-__all__ = ["Books", "Counters", "Options", "Search", "Stage"]

@@ -57,6 +57,7 @@ class Covering:
         self._depth_bytes = FIRST_DEPTH_BYTES  # file bytes to have on their way at once
         self._span_bytes = span_bytes(0.0)  # to ask of one share in a round
         self._first_bytes = 0.0  # file bytes that come within FIRST_STRIPE_S
+        self._hedging_bytes = 0  # hedged since the last plan, and so not reserved yet
 
     # -- late reads -----------------------------------------------------------
 
@@ -66,9 +67,13 @@ class Covering:
         mask = read.mask & books.rows.admitted & ~read.share.late
         allowed = HEDGE_FREE_BYTES + HEDGE_PART * counters.bytes_received
         cheap = counters.bytes_hedged + read.length <= allowed
-        if mask and cheap and self._has_spare(read, mask):
+        fits = books.account is not None and books.account.is_free(
+            self._hedging_bytes + read.length
+        )
+        if mask and cheap and fits and self._has_spare(read, mask):
             counters.hedges += 1
             counters.bytes_hedged += read.length
+            self._hedging_bytes += read.length
             read.share.late |= mask
             books.rows.uncover(mask)
 
@@ -224,6 +229,7 @@ class Covering:
 
     def cover(self, now: float) -> None:
         """Count on k shares for every admitted segment."""
+        self._hedging_bytes = 0
         rows = self._books.rows
         for first, stop in runs_of(rows.admitted & ~rows.covered & ~rows.decoding):
             self._cover(first, stop, now)

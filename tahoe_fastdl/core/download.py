@@ -278,6 +278,8 @@ class Download:
         server.on_answered(len(event.data), read.length, read.sending, now)
         books.counters.bytes_received += len(event.data)
         read.share.late &= ~read.mask
+        if read.kind is Kind.EVIDENCE and read.stage is Stage.STALLED:
+            self._proving.reconsider(read.share)
         books.release(read.length - self._opening.keep(read, event.data))
         books.changed()
 

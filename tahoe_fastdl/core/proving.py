@@ -147,6 +147,12 @@ class Proving:
                 if share.ledger.have >> segnum & 1 and not seen:
                     self._examine(share, segnum, inquest, now)
 
+    def reconsider(self, share: Share) -> None:
+        """A proof of *share* that was given up has come after all."""
+        share.proof_bad = False
+        for inquest in self._books.rows.inquests.values():
+            inquest.unprovable.discard(share.id)
+
     def is_examining(self, segnum: int, inquest: Inquest) -> bool:
         """Whether a verdict on some block is still out."""
         return any(

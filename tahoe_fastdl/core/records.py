@@ -63,9 +63,7 @@ class ServerAnswered:
 
 @frozen
 class SearchEnded:
-    """Every server was asked; *silent* of them have not answered."""
-
-    silent: int
+    """Every server was asked and has answered or failed."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""What each server has shown: latency, rate, how late it is, lies.
+"""What each server has shown: latency, rate, how late it is.
 
 Pure.  Shared by all downloads of a client.  Times are monotonic seconds,
 rates bytes a second.  A server's rate is what came of it, from all reads, in
@@ -51,7 +51,6 @@ class Server:
         self.answered_at = 0.0  # the newest answer, monotonic seconds
         self.reads_in_flight = 0
         self.bytes_in_flight = 0
-        self.lies = 0
         self.stalled = 0  # reads given up as not coming and still out
 
     def has_slot(self) -> bool:

@@ -67,7 +67,11 @@ class Account:
             return True
         if self.used_bytes and self.used_bytes + length > self.limit_bytes:
             return False
-        return budget.used_bytes + length <= budget.total_bytes
+        return self.is_free(length)
+
+    def is_free(self, length: int) -> bool:
+        """Whether *length* bytes of the budget are free, whoever may take them."""
+        return self._budget.used_bytes + length <= self._budget.total_bytes
 
     def is_alone(self) -> bool:
         """Whether no other account holds anything, so that waiting brings nothing."""

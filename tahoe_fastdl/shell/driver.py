@@ -120,9 +120,9 @@ class Driver:
         self._freed = False  # room or slots since the last turn
         hub.downloads.add(self)
 
-    def is_of(self, storage_broker: Any) -> bool:
-        """Whether it asks the servers of this broker."""
-        return self._broker is storage_broker
+    def is_usable(self, storage_broker: Any) -> bool:
+        """Whether it asks the servers of this broker, and all of those it found are there."""
+        return self._broker is storage_broker and self._wire.is_connected()
 
     def adopt(
         self,

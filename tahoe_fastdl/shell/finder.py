@@ -79,7 +79,7 @@ class Finder:
     def _done(self) -> None:
         self._waiting -= 1
         if self._waiting == 0 and self._running:
-            self._feed(r.SearchEnded(0))
+            self._feed(r.SearchEnded())
 
     def _answered(self, buckets: Any, server: Any, event: Any, began: float) -> None:
         if not self._running:

@@ -68,11 +68,11 @@ class Parking:
         )
 
     def take(self, key: bytes, broker: Any, now: float) -> Driver | None:
-        """The download of this file, if it is parked and not too old."""
+        """The download of this file, if it is parked, not too old, and its servers are there."""
         place = self._places.pop(key, None)
         if place is None:
             return None
-        if place.since + PARKED_S < now or not place.driver.is_of(broker):
+        if place.since + PARKED_S < now or not place.driver.is_usable(broker):
             place.driver.stop()
             return None
         return place.driver

@@ -46,6 +46,11 @@ class Wire:
         """Reads from now on are those of another download."""
         self._status = download_status
 
+    def is_connected(self) -> bool:
+        """Whether the servers of all shares can be asked now, as far as the node knows."""
+        servers = {id(remote.server): remote.server for remote in self._shares.values()}
+        return all(server.get_storage_server() is not None for server in servers.values())
+
     def add(self, share: int, remote: RemoteShare) -> None:
         """From now on *share* names this one."""
         self._shares[share] = remote
