@@ -28,7 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from misc import bootstrap
 from misc.grid import Client, ClientOptions, Grid, GridError
-from misc.grid_client import FOOLSCAP, HTTP, OLD_SEGMENT_BYTES, PLUGIN_NAME, reads_between
+from misc.grid_client import COLD, FOOLSCAP, HTTP, OLD_SEGMENT_BYTES, PLUGIN_NAME, reads_between
 
 SERVERS = 6
 RUNS = 3
@@ -62,9 +62,9 @@ CLIENTS = {
     f"{STOCK}-{FOOLSCAP}": ClientOptions(
         transport=FOOLSCAP, needed=20, total=60, max_segment_bytes=OLD_SEGMENT_BYTES
     ),
-    f"{FAST}-{FOOLSCAP}": ClientOptions(transport=FOOLSCAP, fast=True),
+    f"{FAST}-{FOOLSCAP}": ClientOptions(transport=FOOLSCAP, fast=True, fast_options=COLD),
     f"{STOCK}-{HTTP}": ClientOptions(transport=HTTP),
-    f"{FAST}-{HTTP}": ClientOptions(transport=HTTP, fast=True),
+    f"{FAST}-{HTTP}": ClientOptions(transport=HTTP, fast=True, fast_options=COLD),
 }
 
 

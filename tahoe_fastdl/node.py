@@ -186,10 +186,11 @@ class FastDownloadNode:
 
     def _on_idle(self) -> None:
         """Nobody reads: what was learned is for whoever reads this file next."""
-        driver, idle = self._driver, not self._deliveries and not self._pending
-        if driver is not None and idle and self._running and driver.core.is_worth_keeping():
+        driver, parking = self._driver, self._hub.parking
+        is_idle = self._running and not self._deliveries and not self._pending
+        if driver is not None and is_idle and parking.is_open and driver.core.is_worth_keeping():
             self._driver = None
-            self._hub.parking.put(driver, time.monotonic())
+            parking.put(driver, time.monotonic())
 
     # -- read -----------------------------------------------------------------
 

@@ -34,6 +34,7 @@ _DURATIONS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
 MIN_MEMORY = 4 * 2**20
 MAX_MEMORY = 64 * 2**30
 MIN_PATIENCE_S, MAX_PATIENCE_S = 1.0, 3600.0
+MIN_REMEMBER_S, MAX_REMEMBER_S = 0.0, 3600.0
 
 
 @frozen
@@ -43,6 +44,7 @@ class Settings:
     memory: int = 64 * 2**20  # bytes requested, received and decoded, all downloads together
     verify: str = "segments"  # what is checked before delivery: segments, or every block too
     patience: float = 120.0  # seconds of silence before a server counts as not answering
+    remember: float = 300.0  # seconds that shares and hashes of a file are kept for its next reader
 
 
 def _refuse(option: str, value: str, accepted: str) -> BadOption:
@@ -64,19 +66,30 @@ def _verify(value: str) -> str:
     return value.strip().lower()
 
 
-def _patience(value: str) -> float:
+def _seconds(value: str, least: float, most: float) -> float | None:
+    """The time that *value* names; None: it names none, or one out of bounds."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*", value)
     unit = _DURATIONS.get(match.group(2).lower()) if match else None
-    if (
-        match is None
-        or unit is None
-        or not MIN_PATIENCE_S <= float(match.group(1)) * unit <= MAX_PATIENCE_S
-    ):
-        raise _refuse("patience", value, "a time from 1 s to 3600 s, such as 120 s")
+    if match is None or unit is None or not least <= float(match.group(1)) * unit <= most:
+        return None
     return float(match.group(1)) * unit
 
 
-_PARSERS = {"memory": _memory, "verify": _verify, "patience": _patience}
+def _patience(value: str) -> float:
+    seconds = _seconds(value, MIN_PATIENCE_S, MAX_PATIENCE_S)
+    if seconds is None:
+        raise _refuse("patience", value, "a time from 1 s to 3600 s, such as 120 s")
+    return seconds
+
+
+def _remember(value: str) -> float:
+    seconds = _seconds(value, MIN_REMEMBER_S, MAX_REMEMBER_S)
+    if seconds is None:
+        raise _refuse("remember", value, "a time from 0 s to 3600 s, such as 5 min")
+    return seconds
+
+
+_PARSERS = {"memory": _memory, "verify": _verify, "patience": _patience, "remember": _remember}
 
 
 def parse_settings(options: Mapping[str, str]) -> Settings:

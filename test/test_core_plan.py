@@ -19,6 +19,7 @@ from tahoe_fastdl.core.plan import (
     MAX_SPAN_BYTES,
     MIN_SPAN_BYTES,
     SPAN_S,
+    ZFEC_S_PER_BYTE_AND_K,
     choose_shares,
     count_bits,
     cut_reads,
@@ -96,9 +97,21 @@ class Choice(SynchronousTestCase):
         for name in "BCDEF":
             planner.server(name).on_latency(0.1)
         self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.0))
+        self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.3))
+        self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=0.5))
         self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=1.0))
         planner.server("A").on_latency(10.0)
         self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=1.0))
+
+    def test_decoding_adds_up(self) -> None:
+        """Each secondary share makes the next one dearer, until a primary is cheaper."""
+        planner = Planner("A0123456789 B[10][11][12][13][14][15][16][17][18][19]")
+        decode_s = ZFEC_S_PER_BYTE_AND_K * 10 * LENGTH
+        for name, latency_s in (("A", 0.1 + 5.5 * decode_s), ("B", 0.1)):
+            planner.server(name).on_latency(latency_s)
+            planner.server(name).rate = 1e15
+        chosen = Counter(share.shnum < 10 for share in planner.choose(10, 10))
+        self.assertEqual({True: 5, False: 5}, dict(chosen))
 
     def test_distinct(self) -> None:
         """A share number is chosen once, on however many servers, and never one provided for."""
@@ -216,7 +229,7 @@ class Cuts(SynchronousTestCase):
         check()
 
     def test_stripes(self) -> None:
-        """A stripe fills a span, fits twice into the limit, and is one segment at least."""
+        """A stripe fills a span, fits three times into the limit, and is one segment at least."""
 
         @examples(200)
         @given(st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8))
@@ -225,9 +238,9 @@ class Cuts(SynchronousTestCase):
             self.assertGreaterEqual(length, 1)
             if length > 1:
                 self.assertLessEqual(length * block_size, 256 * 1024)
-                self.assertLessEqual(2 * length * k * block_size, limit)
+                self.assertLessEqual(3 * length * k * block_size, limit)
             more = (length + 1) * block_size
-            self.assertTrue(more > 256 * 1024 or 2 * k * more > limit)
+            self.assertTrue(more > 256 * 1024 or 3 * k * more > limit)
 
         check()
 

@@ -12,13 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tahoe_fastdl.shell.parking import (
     MAX_PARKED_FILES,
     MAX_PARKED_SEGMENTS,
-    PARKED_S,
     Parking,
 )
 
 from .strategies import examples
 
 BROKER = object()
+PARKED_S = 300.0
 
 
 class ParkedDriver:
@@ -43,7 +43,7 @@ class Places(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Nothing is parked."""
-        self.parking = Parking()
+        self.parking = Parking(PARKED_S)
 
     def put(self, name: str, now: float = 0.0, segments: int = 1) -> Any:
         """Park a driver of the file with this name."""
@@ -90,7 +90,7 @@ class Places(SynchronousTestCase):
         @examples(50)
         @given(st.lists(st.integers(1, MAX_PARKED_SEGMENTS * 2), min_size=1, max_size=60))
         def check(sizes: list[int]) -> None:
-            self.parking = Parking()
+            self.parking = Parking(PARKED_S)
             drivers = [self.put(str(i), float(i), size) for i, size in enumerate(sizes)]
             kept = [driver for driver in drivers if not driver.stopped]
             self.assertEqual(len(kept), len(self.parking))

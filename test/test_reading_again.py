@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import ClassVar
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 
@@ -83,3 +85,21 @@ class ReadingAgain(GridCase):
         await self.first_read(cap)
         await maybeDeferred(self.g.clients[FAST].terminator.disownServiceParent)
         self.assertEqual(len(self.hub.parking), 0)
+
+
+class Forgetting(GridCase):
+    """A node whose operator wants nothing kept."""
+
+    options: ClassVar[Mapping[str, str]] = {**GridCase.options, "remember": "0 s"}
+
+    async def test_searched_again(self) -> None:
+        """Another node of the file asks the servers for shares again."""
+        data = some_bytes(250_000)
+        cap = await self.put(data, 3, 10, 3000)
+        spies = self.spy()
+        self.assertTrue(await self.read(self.node(cap)) == data)
+        queries = sum(spy.queries for spy in spies)
+        self.assertTrue(await self.read(self.another_node(cap)) == data)
+        self.assertEqual(sum(spy.queries for spy in spies), 2 * queries)
+        self.assertEqual(len(self.hub.parking), 0)
+        self.no_fallbacks()

@@ -199,7 +199,7 @@ class BadOptions(SeamCase):
         seam.put_chooser()
         for options, parts in (
             ("memory = lots\n", ("memory = lots", "4 MiB to 64 GiB")),
-            ("memroy = 8 MiB\n", ("memroy = 8 MiB", "memory, patience, verify")),
+            ("memroy = 8 MiB\n", ("memroy = 8 MiB", "memory, patience, remember, verify")),
         ):
             self.events.clear()
             broker = broker_of(ENABLED + OPTIONS + options)

@@ -18,7 +18,7 @@ class Defaults(SynchronousTestCase):
     def test_nothing_given(self) -> None:
         """An empty section means 64 MiB, segments, 120 seconds."""
         settings = parse_settings({})
-        self.assertEqual(settings, Settings(memory=64 * MIB, verify="segments", patience=120.0))
+        self.assertEqual(settings, Settings(64 * MIB, "segments", patience=120.0, remember=300.0))
 
     def test_one_given(self) -> None:
         """An option that is given leaves the others at their defaults."""
@@ -88,6 +88,11 @@ class Accepted(SynchronousTestCase):
             with self.assertRaises(BadOption):
                 self.patience(text)
 
+    def test_remember(self) -> None:
+        """From nothing to an hour."""
+        for text, expected in (("0", 0.0), ("0 s", 0.0), ("90", 90.0), ("60 min", 3600.0)):
+            self.assertEqual(parse_settings({"remember": text}).remember, expected, text)
+
     def test_verify_values(self) -> None:
         """``segments`` and ``blocks``, in any case."""
         for text in ("segments", "blocks", " Blocks ", "SEGMENTS"):
@@ -116,11 +121,13 @@ class Refused(SynchronousTestCase):
             "memory": ("", "lots", "-8 MiB", "8 MiB MiB", "8.5 MiB", "0x800000", "8 TiB", "1e9"),
             "verify": ("", "yes", "true", "segment", "segments, blocks"),
             "patience": ("", "long", "-5 s", "5 h", "nan", "inf", "1e3", "5 s 5 ms", "1,5 s"),
+            "remember": ("", "for ever", "-1 s", "2 h", "61 min", "nan", "3600.1"),
         }
         accepted = {
             "memory": "a size from 4 MiB to 64 GiB, such as 64 MiB",
             "verify": "segments or blocks",
             "patience": "a time from 1 s to 3600 s, such as 120 s",
+            "remember": "a time from 0 s to 3600 s, such as 5 min",
         }
         for option, texts in values.items():
             for text in texts:
@@ -130,13 +137,15 @@ class Refused(SynchronousTestCase):
         """A misspelt option is named, and so are those there are."""
         for option in ("memroy", "Memory", "max_memory", ""):
             text = self.refusal(option, "64 MiB")
-            self.assertTrue(text.endswith("one of the options memory, patience, verify"), text)
+            self.assertTrue(
+                text.endswith("one of the options memory, patience, remember, verify"), text
+            )
 
     def test_section_is_the_one_tahoe_reads(self) -> None:
         """The section in the message is where Tahoe looks for a plugin's options."""
         self.assertEqual(SECTION, "storageclient.plugins.tahoe-fastdl")
 
-    @given(st.sampled_from(["memory", "verify", "patience"]), st.text(max_size=30))
+    @given(st.sampled_from(["memory", "verify", "patience", "remember"]), st.text(max_size=30))
     def test_any_text(self, option: str, text: str) -> None:
         """Any text is accepted within bounds or refused as a bad option, nothing else."""
         try:
@@ -146,4 +155,5 @@ class Refused(SynchronousTestCase):
             return
         self.assertTrue(4 * MIB <= settings.memory <= 64 * 2**30)
         self.assertTrue(1.0 <= settings.patience <= 3600.0)
+        self.assertTrue(0.0 <= settings.remember <= 3600.0)
         self.assertIn(settings.verify, ("segments", "blocks"))

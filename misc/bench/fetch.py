@@ -6,7 +6,6 @@ browser's leaving: it stops to fetch. Assumes a node that is up.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import socket
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from misc.grid import Client, GridError
+from misc.late_hash import LateHash
 from misc.node_process import without_caps
 
 READ_BYTES = 256 << 10
@@ -69,7 +69,7 @@ class _Progress:
         self._began = began
         self._limit_s = limit_s
         self._least_bytes = least_bytes
-        self._hasher = hashlib.sha256()
+        self._hasher = LateHash()
         self._length = 0
         self._first_byte_s = self._last_byte_s = 0.0
 

@@ -3,7 +3,8 @@
 Law: each download is a cold one. Tahoe keeps a file's node, with share places and
 hash trees, as long as somebody uses it, and stock's are not freed at once; it
 finds the node by the text of the cap. Zeros before the cap's size make another
-text of the same cap, so each run begins with nothing, on stock as on ours.
+text of the same cap, so each run begins with nothing on stock. Ours knows a file
+by its verifycap: its clients are told to remember nothing (``COLD``).
 """
 
 from __future__ import annotations

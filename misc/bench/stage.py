@@ -24,7 +24,7 @@ from misc.bench.cases import FAST, KINDS, LAN, SERVERS, WIRES, Case
 from misc.bench.files import Files
 from misc.bench.measure import Subject
 from misc.grid import Client, ClientOptions, Grid, GridError, Server
-from misc.grid_client import HTTP
+from misc.grid_client import COLD, HTTP
 from misc.wan import Wan
 
 UPLOADER = "uploader"
@@ -125,8 +125,9 @@ class Stage:
     ) -> None:
         """Start what is needed for these lanes and transports, unless it is there.
 
-        :param fast_options: for the plugin, of what is started now.
+        :param fast_options: for the plugin, of what is started now; ``COLD`` if not given.
         """
+        fast_options = COLD if fast_options is None else fast_options
         new = sorted(set(places) - set(self._pairs))
         clients = {}
         for lane, transport in new:
@@ -135,7 +136,7 @@ class Stage:
                 clients[self._name(kind, transport, lane)] = ClientOptions(
                     transport=transport,
                     fast=kind == FAST,
-                    fast_options=fast_options or {},
+                    fast_options=fast_options,
                     static_servers=known,
                 )
         made = self._grid.add_clients(clients)

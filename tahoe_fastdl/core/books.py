@@ -30,6 +30,11 @@ from .window import Account
 # more than the budget has: longer than any download that moves holds its bytes.
 STARVE_S = 1.0
 
+# The other servers may need so much longer to say what they have than the first one did,
+# or this time if that is more; then nobody waits for them any longer.
+YOUNG_TIMES = 2
+YOUNG_S = 0.1
+
 
 @frozen
 class Options:
@@ -60,11 +65,19 @@ class Counters:
 class Search:
     """Asking all servers for shares."""
 
+    began: float = 0.0
+    heard: float | None = None  # when the first server answered
     until: float | None = None  # one is on, and given up at this time
     done: bool = False
     again: bool = False  # the one more before giving up was made
     damaged: bool = False  # something failed since the last
     failed: bool = False  # a reader failed: shares may be mended when the next one comes
+
+    def is_young(self, now: float) -> bool:
+        """Whether servers that have not answered are merely not as near as the first."""
+        if self.until is None or self.heard is None:
+            return False
+        return now < self.began + max(YOUNG_S, YOUNG_TIMES * (self.heard - self.began))
 
 
 @define(eq=False)
@@ -293,6 +306,7 @@ class Books:
         """Ask all servers."""
         self.search.done = True
         self.search.damaged = False
+        self.search.began, self.search.heard = now, None
         self.search.until = now + self.options.patience_s
         self.out.append(r.FindShares())
 

@@ -13,6 +13,7 @@ from .geometry import mask_of
 from .merkle import MAX_PAGES_HELD
 from .plan import (
     MAX_READ_BYTES,
+    ZFEC_S_PER_BYTE_AND_K,
     choose_shares,
     count_bits,
     cut_reads,
@@ -39,6 +40,9 @@ MIN_DEPTH_BYTES = 512 * KIB
 FIRST_STRIPE_S = 0.05
 # A rate is trusted for so many times the bytes that it was measured with.
 TRUST = 4
+
+# Decoding that takes longer than this is worth waiting for the last servers' shares.
+DEAR_S = 0.02
 
 # Their hashes must all be at hand: half of the leaf pages that are held.
 MAX_ADMITTED_SEGMENTS = MAX_PAGES_HELD * 1024 // 2
@@ -132,7 +136,7 @@ class Covering:
             first = (todo & -todo).bit_length() - 1
             rest = todo >> first
             run = (~rest & (rest + 1)).bit_length() - 1
-            length = self._stripe(run, reader)
+            length = self._stripe(run, reader, now)
             if not length:
                 if books.is_blocked:
                     self._feed_starving(whole, now)
@@ -183,15 +187,16 @@ class Covering:
         self._depth_bytes = max(MIN_DEPTH_BYTES if known else FIRST_DEPTH_BYTES, int(depth))
         self._span_bytes = span_bytes(sum(rates) / len(rates) if rates else 0.0)
 
-    def _stripe(self, run: int, reader: Reader) -> int:
+    def _stripe(self, run: int, reader: Reader, now: float) -> int:
         """How many of the next *run* segments to admit for *reader* now; 0: none yet."""
         books, geometry = self._books, self._books.geometry
         account, size = books.account, self._books.geometry.segment_size
         assert account is not None
         limit = account.limit_bytes
         most = stripe_length(geometry.block_size, size, self._span_bytes, limit)
-        if run <= 2 * most and run * size <= limit // 2:
-            most = run  # the rest in one round
+        rounds = (run + most // 2) // most
+        if rounds <= 2:  # no short stripe at the end
+            most = -(-run // max(1, rounds))
         length = min(run, most, MAX_ADMITTED_SEGMENTS // 2)
         rows = books.rows
         flight = books.bytes_of(rows.admitted & ~rows.decoding)
@@ -203,6 +208,11 @@ class Covering:
                 length = min(length, max(1, int(self._first_bytes // size)))
         elif not reader.has_begun() and flight > self._first_bytes:
             return 0
+        if books.search.is_young(now):
+            room = self._cheap_bytes(run * size) - flight
+            if room < size and flight:
+                return 0
+            length = min(length, max(1, room // size))
         depth = self._depth_bytes
         if flight and flight + length * size > depth + size:
             if flight >= depth // 2 or (depth - flight) // size < 1:
@@ -217,6 +227,16 @@ class Covering:
                 break  # nothing will ever make more room: a segment larger than it
             length //= 2
         return length
+
+    def _cheap_bytes(self, run_bytes: int) -> int:
+        """How much of the next *run_bytes* to ask for before all servers had time to say
+        what they have: where secondary shares stand in for primaries that may yet turn up,
+        as much as is decoded soon."""
+        books = self._books
+        found = {share.shnum for share in books.shares.values() if not share.retired}
+        missing = sum(shnum not in found for shnum in range(books.k))
+        decode_s = ZFEC_S_PER_BYTE_AND_K * missing * run_bytes
+        return run_bytes if decode_s <= DEAR_S else int(run_bytes * DEAR_S / decode_s)
 
     def _will_free(self) -> bool:
         """Whether something under way will give bytes back."""

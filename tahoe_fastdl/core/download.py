@@ -250,6 +250,8 @@ class Download:
     def _on_server_answered(self, event: r.ServerAnswered, now: float) -> None:
         books = self._books
         books.servers[event.server].on_latency(event.seconds)
+        if books.search.heard is None:
+            books.search.heard = now
         known = {(share.server, share.shnum): share for share in books.shares.values()}
         for share_id, shnum in event.shares:
             old = known.get((event.server, shnum))

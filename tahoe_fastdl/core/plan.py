@@ -24,10 +24,11 @@ MAX_READ_BYTES = 1024 * KIB
 # zfec takes 1.2 s for 100 MB at k=20 with every primary missing:
 # 0.6 ns for each byte of a missing primary block and each of the k blocks.
 ZFEC_S_PER_BYTE_AND_K = 0.6e-9
-# With the reactor's core busy, decoding competes with receiving: primaries
-# are then worth waiting this long for.
-BUSY_PATIENCE_S = 0.25
-BUSY = 0.6
+# With the reactor's core busy, decoding competes with receiving, and a server seems slow
+# only because we are: primaries are then worth waiting this long for.  Who waits in vain
+# is not busy any more.
+BUSY_PATIENCE_S = 1.0
+IDLE, BUSY = 0.2, 0.6  # of a core; between them in proportion
 # Shares that lied and servers that stopped answering are the last resort.
 SUSPECT_S = 1e3
 STALLED_S = 1e4
@@ -64,46 +65,54 @@ def choose_shares(
     """The *count* cheapest shares for the blocks in *mask*, *length* bytes each.
 
     Cost is when the server would be done, with what this choice adds to its
-    queue, and the decoding a secondary share makes necessary.
+    queue, and the decoding that this and the other secondary shares make necessary.
 
     :param taken: shnums that are provided for already.
     :return: shares of distinct shnums, fewer than *count* if there are no more.
     """
+    decode_s = ZFEC_S_PER_BYTE_AND_K * k * length
+    patience_s = BUSY_PATIENCE_S * max(0.0, min(1.0, (cpu_busy - IDLE) / (BUSY - IDLE)))
     by_server: dict[int, list[tuple[float, int, int, Share]]] = {}
     for share in shares:
         if share.retired or share.shnum in taken or share.ledger.bad & mask or share.late & mask:
             continue
         cost = 0.0
         if share.shnum >= k:
-            cost += ZFEC_S_PER_BYTE_AND_K * k * length
-            if cpu_busy > BUSY:
-                cost += BUSY_PATIENCE_S
+            cost += decode_s + patience_s
         if share.suspect:
             cost += SUSPECT_S
         if servers[share.server].stalled:
             cost += STALLED_S
         by_server.setdefault(share.server, []).append((cost, share.shnum, share.id, share))
-    heap: list[tuple[float, int, int]] = []
+    heap: list[tuple[float, int, int, int]] = []  # the last: secondaries that it counts
     waits: dict[int, tuple[float, float]] = {}
     for server, offers in by_server.items():
         offers.sort(reverse=True)
         first, second = (servers[server].expected_s(length * times) for times in (1, 2))
         waits[server] = (first, second - first)
-        heap.append((first + offers[-1][0], server, 0))
+        heap.append((first + offers[-1][0], server, 0, 0))
     heapq.heapify(heap)
     taken = set(taken)
     chosen: list[Share] = []
+    secondaries = 0
     while heap and len(chosen) < count:
-        _cost, server, given = heapq.heappop(heap)
+        cost, server, given, counted = heapq.heappop(heap)
         offers = by_server[server]
-        share = offers.pop()[3]
+        share = offers[-1][3]
+        if share.shnum >= k and counted < secondaries:
+            cost += (secondaries - counted) * decode_s
+            heapq.heappush(heap, (cost, server, given, secondaries))
+            continue
+        offers.pop()
         if share.shnum not in taken:
             taken.add(share.shnum)
             chosen.append(share)
+            secondaries += share.shnum >= k
             given += 1
         if offers:
             first, each = waits[server]
-            heapq.heappush(heap, (first + given * each + offers[-1][0], server, given))
+            cost = first + given * each + offers[-1][0]
+            heapq.heappush(heap, (cost, server, given, 0))
     return chosen
 
 
@@ -115,10 +124,11 @@ def span_bytes(rate: float) -> int:
 def stripe_length(block_size: int, segment_size: int, span: int, limit_bytes: int) -> int:
     """How many segments one round of reads carries, >= 1.
 
-    As many as make a span of *span*, while two stripes still fit into *limit_bytes*:
-    one that is on its way while the other is decoded and delivered.
+    As many as make a span of *span*, while three stripes still fit into *limit_bytes*:
+    one that is decoded, which frees its room only when it is done, one that arrives,
+    and one that servers have been asked for, so that they never wait for us.
     """
-    return max(1, min(span // block_size, limit_bytes // (2 * segment_size)))
+    return max(1, min(span // block_size, limit_bytes // (3 * segment_size)))
 
 
 def cut_reads(desire: int, block_size: int, max_bytes: int) -> Iterator[tuple[int, int]]:

@@ -74,9 +74,9 @@ class Proving:
 
     def _most_bytes(self) -> int:
         """What one batch may add to the bytes that are held: all of them together no
-        more than the third of the memory that is not given to requests."""
+        more than the part of the memory that is not given to requests."""
         assert self._books.account is not None
-        return min(DECODE_BYTES, self._books.account.limit_bytes // (2 * MAX_DECODES))
+        return min(DECODE_BYTES, self._books.account.spare_bytes // MAX_DECODES)
 
     def _holders(self, segnum: int) -> list[Share]:
         """k shares of distinct shnums that hold the block, primaries first."""

@@ -18,6 +18,7 @@ CAUTIOUS_RATE = 1e6
 
 SMOOTHING = 0.25  # weight of a new sample
 MIN_RATE_SAMPLE_BYTES = 16 * 1024  # fewer bytes measure latency, not rate
+FULL_RATE_SAMPLE_BYTES = 256 * 1024  # fewer say less of it
 
 # A read is late after this many times its own server's estimate, and never
 # sooner than the floor: a busy reactor alone can cost a few hundredths.
@@ -104,7 +105,8 @@ class Server:
         if self.latency_s is not None:
             passed = max(passed - self.latency_s, passed / 4)
         sample = came / max(passed, 1e-3)
-        self.rate = sample if self.rate is None else self.rate + SMOOTHING * (sample - self.rate)
+        weight = SMOOTHING * min(1.0, came / FULL_RATE_SAMPLE_BYTES)
+        self.rate = sample if self.rate is None else self.rate + weight * (sample - self.rate)
 
     def on_retired(self, asked_length: int) -> None:
         """A read is over, with or without an answer."""

@@ -12,6 +12,9 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
+# What a download that is alone leaves for newcomers and for what it decodes.
+SPARE_BYTES = 8 * MIB
+
 
 class Budget:
     """Bytes that all downloads of one client may hold together."""
@@ -33,14 +36,28 @@ class Budget:
         account.release(account.used_bytes)
         self._accounts.discard(account)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no download is active."""
+        return not self._accounts
+
     def fair_bytes(self) -> int:
         """What one account may ask for.
 
-        Two thirds are shared out, so that a newcomer finds room at once even
+        A third is not shared out, so that a newcomer finds room at once even
         when everybody else is paused, and decoding, for which nobody waits,
-        finds room for its output before the blocks it used are free.
+        finds room for its output before the blocks it used are free.  Who is
+        alone leaves no more than these two need.
         """
-        return 2 * self.total_bytes // (3 * max(1, len(self._accounts)))
+        accounts = max(1, len(self._accounts))
+        spare = self.total_bytes - 2 * self.total_bytes // 3
+        if accounts == 1:
+            spare = min(spare, SPARE_BYTES)
+        return (self.total_bytes - spare) // accounts
+
+    def spare_bytes(self) -> int:
+        """One account's part of what is not shared out."""
+        return self.total_bytes // max(1, len(self._accounts)) - self.fair_bytes()
 
 
 class Account:
@@ -55,6 +72,11 @@ class Account:
     def limit_bytes(self) -> int:
         """The fair share of now; it moves as downloads come and go."""
         return self._budget.fair_bytes()
+
+    @property
+    def spare_bytes(self) -> int:
+        """What decoding may add to that."""
+        return self._budget.spare_bytes()
 
     def has_room(self, length: int) -> bool:
         """Whether *length* more bytes fit.

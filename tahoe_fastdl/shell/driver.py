@@ -153,6 +153,7 @@ class Driver:
         on_range: Callable[[int, int], None] | None = None,
     ) -> None:
         """A reader joins with *event*; *sink* gets its bytes or its failure."""
+        self._hub.begin()
         self._sinks[reader] = sink
         if on_size is not None:
             self._on_size[reader] = on_size

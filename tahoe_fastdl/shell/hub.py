@@ -39,7 +39,7 @@ class Hub:
         self.budget = Budget(settings.memory)
         self.servers: dict[int, Server] = {}
         self.downloads: WeakSet[Wakeable] = WeakSet()
-        self.parking = Parking()
+        self.parking = Parking(settings.remember)
         self.totals: dict[str, int] = {}
         self.segment_size_hint = 1024 * 1024
         self._ids: dict[bytes, int] = {}
@@ -67,6 +67,12 @@ class Hub:
             self._busy = (cpu - self._sampled[1]) / passed
             self._sampled = (wall, cpu)
         return self._busy
+
+    def begin(self) -> None:
+        """A reader joins: how idle we were while there was none says nothing."""
+        if self.budget.is_idle:
+            self._sampled = (time.monotonic(), time.process_time())
+            self._busy = 1.0
 
     def wake_others(self, who: Wakeable) -> None:
         """*who* freed room or slots: downloads that wait for them look again."""

@@ -6,7 +6,7 @@ a player asks for would begin with a search.  A download that is parked here
 and taken again costs its reader one round trip.
 
 Laws: what is parked is clean (``Download.is_worth_keeping``), is forgotten
-after ``PARKED_S``, and all of it together is bounded.  No timer: what is too
+after a while, and all of it together is bounded.  No timer: what is too
 old goes when the next one comes.
 """
 
@@ -20,9 +20,6 @@ from attrs import frozen
 if TYPE_CHECKING:
     from .driver import Driver
 
-# Long enough for a player's next range; short enough that shares which were
-# repaired or servers which joined are found soon.
-PARKED_S = 300.0
 MAX_PARKED_FILES = 32
 # What is kept of a file grows with its segments: a hash of 32 bytes and 80
 # more of Python's for each, so all that is parked holds at most 4 MB.
@@ -37,13 +34,22 @@ class _Place:
 
 
 class Parking:
-    """The parked downloads of one client, the least recently used first."""
+    """The parked downloads of one client, the least recently used first.
 
-    def __init__(self) -> None:
+    :param keep_s: how long one may stay, in seconds; with 0 none should be put here.
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
         self._places: OrderedDict[bytes, _Place] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._places)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any may stay."""
+        return self._keep_s > 0
 
     def put(self, driver: Driver, now: float) -> None:
         """Keep *driver*, which has no readers; others may have to go for it.
@@ -62,7 +68,7 @@ class Parking:
     def _has_too_much(self, now: float) -> bool:
         places = self._places.values()
         return (
-            next(iter(places)).since + PARKED_S < now
+            next(iter(places)).since + self._keep_s < now
             or len(places) > MAX_PARKED_FILES
             or sum(place.segments for place in places) > MAX_PARKED_SEGMENTS
         )
@@ -72,7 +78,7 @@ class Parking:
         place = self._places.pop(key, None)
         if place is None:
             return None
-        if place.since + PARKED_S < now or not place.driver.is_usable(broker):
+        if place.since + self._keep_s < now or not place.driver.is_usable(broker):
             place.driver.stop()
             return None
         return place.driver
