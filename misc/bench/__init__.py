@@ -4,5 +4,6 @@
 lines into its sections of docs/performance.md, the tables and the figures. Data goes
 one way: ``cases`` -> ``agenda`` (what is due) -> ``sweep`` (alone, or on lanes) ->
 ``stage``, ``files``, ``measure`` and ``fetch`` -> ``results`` -> ``estimates`` ->
-``tables``, ``plots``, ``report``, ``targets`` and ``advice``. ``studies`` measures apart.
+``tables``, ``plots``, ``report``, ``targets`` and ``advice``. ``studies`` and ``crowds``
+measure apart.
 """

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from misc.bench import advice, cases, machine, report, studies, targets
+from misc.bench import advice, cases, crowd_rows, crowds, machine, report, studies, targets
 from misc.bench.agenda import Limits
 from misc.bench.cases import PRESETS, Case
+from misc.bench.kept import Say, read_lines
 from misc.bench.measure import WrongBytesError
 from misc.bench.progress import Progress, duration
 from misc.bench.results import Results
@@ -30,6 +31,16 @@ SWEEP_RESULTS = "sweep.jsonl"
 RESULT_FILES = {"quick": "quick.jsonl", "targets": "targets.jsonl"}
 SEEKS_RESULTS = "seeks.jsonl"
 MEMORY_RESULTS = "memory.jsonl"
+SMALL_FILES_RESULTS = "small-files.jsonl"
+CROWD_RESULTS = "crowd.jsonl"
+
+# By option: each makes a grid of its own.
+STUDIES = {
+    "seeks": (studies.seeks, SEEKS_RESULTS),
+    "memory_study": (studies.memory, MEMORY_RESULTS),
+    "small_files": (crowds.small_files, SMALL_FILES_RESULTS),
+    "crowd": (crowds.crowd, CROWD_RESULTS),
+}
 
 # Stock to the end, three times; what takes half a minute or more, twice.
 LIMITS = {
@@ -75,6 +86,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--memory-study",
         action="store_true",
         help="what a larger memory buys, for the advice; within 2 minutes",
+    )
+    preset.add_argument(
+        "--small-files", action="store_true", help="1,000 files of 10 KB; within 3 minutes"
+    )
+    preset.add_argument(
+        "--crowd", action="store_true", help="ten files of 100 MB at once; within 4 minutes"
     )
     grid = parser.add_argument_group("which cases (lists, separated by commas)")
     grid.add_argument("--sizes", type=list_of(cases.parse_size), help="1MB,10MB,100MB")
@@ -157,21 +174,23 @@ def sweep(options: argparse.Namespace, results: Results, chosen: Sequence[Case])
 def write_report(options: argparse.Namespace, results: Results) -> None:
     """The section that belongs to these results; with the sweep's, the advice as well."""
     if options.targets:
-        targets.write(results, Results(RESULTS / SWEEP_RESULTS), options.docs)
+        crowd_targets = [
+            *crowd_rows.small_files(read_lines(RESULTS / SMALL_FILES_RESULTS)),
+            *crowd_rows.crowd(read_lines(RESULTS / CROWD_RESULTS)),
+        ]
+        swept = Results(RESULTS / SWEEP_RESULTS)
+        targets.write(results, swept, options.docs, crowd_targets)
         return
     report.write(results, options.docs)
-    seeks = studies.read_lines(RESULTS / SEEKS_RESULTS)
-    memory = studies.read_lines(RESULTS / MEMORY_RESULTS)
+    seeks = read_lines(RESULTS / SEEKS_RESULTS)
+    memory = read_lines(RESULTS / MEMORY_RESULTS)
     advice.write(results, seeks, memory, options.docs)
 
 
-def study(options: argparse.Namespace) -> int:
-    """One of the two small studies; returns the exit status."""
-    measure, name = (
-        (studies.seeks, SEEKS_RESULTS) if options.seeks else (studies.memory, MEMORY_RESULTS)
-    )
+def study(options: argparse.Namespace, measure: Callable[[Path, Say], None], path: Path) -> int:
+    """One of the small studies; returns the exit status."""
     try:
-        measure(options.results or RESULTS / name, print)
+        measure(options.results or path, print)
     except (GridError, WanError, WrongBytesError) as problem:
         print(f"\nThe study failed: {problem}", file=sys.stderr)
         return 1
@@ -191,8 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.report:
         write_report(options, results)
         return 0
-    if options.seeks or options.memory_study:
-        return study(options)
+    for name, (measure, file_name) in STUDIES.items():
+        if getattr(options, name):
+            return study(options, measure, RESULTS / file_name)
     chosen = chosen_cases(options)
     if options.plan:
         for case in chosen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from misc.bench.cases import File
@@ -16,6 +17,8 @@ from misc.grid import Client, ClientOptions, Grid
 PIECE_BYTES = 16 << 20
 SMALL_FILE_BYTES = 200_000
 UPLOAD_TIMEOUT_S = 3600.0
+
+Content = tuple[str, str]  # a cap, and the SHA-256 of its bytes
 
 
 class Files:
@@ -28,26 +31,38 @@ class Files:
         self._grid = grid
         self._uploader = uploader
         self._directory = directory
-        self._caps: dict[File, tuple[str, str]] = {}
+        self._caps: dict[File, Content] = {}
         self.small_cap = uploader.put(random.Random("small").randbytes(SMALL_FILE_BYTES))
 
     def has(self, file: File) -> bool:
         """Whether it was uploaded."""
         return file in self._caps
 
-    def upload(self, file: File) -> tuple[str, str]:
+    def upload(self, file: File) -> Content:
         """Put a file on the servers, unless it is there; its cap and the SHA-256 of its bytes."""
         found = self._caps.get(file)
         if found is None:
             self._prepare(file)
-            path = self._directory / "upload"
-            sha256 = _write_file(path, file)
-            try:
-                cap = self._uploader.put(path, timeout_s=UPLOAD_TIMEOUT_S)
-            finally:
-                path.unlink()
-            found = self._caps[file] = (cap, sha256)
+            found = self._caps[file] = self._put("upload", file, str(file))
         return found
+
+    def upload_many(self, file: File, count: int, at_once: int) -> list[Content]:
+        """Put so many different files of a kind on the servers, with bytes of their own.
+
+        :param at_once: how many are uploaded side by side.
+        """
+        self._prepare(file)
+        with ThreadPoolExecutor(at_once) as pool:
+            names = [f"upload-{number}" for number in range(count)]
+            return list(pool.map(lambda name: self._put(name, file, f"{file} {name}"), names))
+
+    def _put(self, name: str, file: File, seed: str) -> Content:
+        path = self._directory / name
+        sha256 = _write_file(path, file.length, seed)
+        try:
+            return self._uploader.put(path, timeout_s=UPLOAD_TIMEOUT_S), sha256
+        finally:
+            path.unlink()
 
     def _prepare(self, file: File) -> None:
         options = ClientOptions(
@@ -64,13 +79,13 @@ class Files:
             self._grid.wait_connected(clients=[client])
 
 
-def _write_file(path: Path, file: File) -> str:
+def _write_file(path: Path, length: int, seed: str) -> str:
     """The bytes of a file, the same each time; returns their SHA-256."""
     hasher = hashlib.sha256()
     with open(path, "wb") as handle:
-        for start in range(0, file.length, PIECE_BYTES):
-            length = min(PIECE_BYTES, file.length - start)
-            piece = random.Random(f"{file} {start}").randbytes(length)
+        for start in range(0, length, PIECE_BYTES):
+            piece_bytes = min(PIECE_BYTES, length - start)
+            piece = random.Random(f"{seed} {start}").randbytes(piece_bytes)
             hasher.update(piece)
             handle.write(piece)
     return hasher.hexdigest()

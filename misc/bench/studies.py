@@ -7,20 +7,18 @@ its own, takes less than two minutes and keeps one JSON line a read.
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from misc.bench import machine
 from misc.bench.cases import FAST, KINDS, LAN, MB, SEGMENTS, USUAL, Case, File
 from misc.bench.fetch import fetch
+from misc.bench.kept import Kept, Say
 from misc.bench.measure import measure
-from misc.bench.results import Measures, compact
+from misc.bench.results import Measures
 from misc.bench.stage import Lane, Stage
-from misc.grid_client import FOOLSCAP
+from misc.grid_client import COLD, FOOLSCAP
 
 LENGTH = 100 * MB
 SEEK_BYTES = 4 << 10
@@ -30,35 +28,7 @@ MEMORIES = ("8 MiB", "64 MiB", "256 MiB")
 MEMORY_WIRES = (LAN, "200ms")
 MEMORY_RUNS = 3
 LIMIT_S = 60.0
-
-Say = Callable[[str], None]
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """What a study kept; a line cut short is ignored, and so is what it was measured on."""
-    found = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if "machine" not in line:
-            found.append(line)
-    return found
-
-
-class _Kept:
-    """The lines of a study; begins anew, since a study is short."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._path.write_text(json.dumps(machine.about()) + "\n", encoding="utf-8")
-
-    def add(self, **line: Any) -> None:
-        """One read."""
-        with open(self._path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(compact(line), separators=(",", ":")) + "\n")
+REMEMBERING: dict[str, str] = {}  # seeks are of one file: as a user has it
 
 
 def _cases(wires: Sequence[str], segments: Sequence[int]) -> list[Case]:
@@ -77,11 +47,11 @@ def seeks(path: Path, say: Say) -> None:
 
     :raise GridError: a node did not do what it should.
     """
-    kept = _Kept(path)
+    kept = Kept(path)
     cases = _cases(SEEK_WIRES, SEGMENTS)
     with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-seeks-") as directory:
         with Stage(Path(directory), say) as stage:
-            stage.open({(Lane(case.wire), case.transport) for case in cases})
+            stage.open({(Lane(case.wire), case.transport) for case in cases}, REMEMBERING)
             for case in cases:
                 cap, _ = stage.files.upload(case.file)
                 pair = stage.prepare(case, Lane(case.wire))
@@ -109,12 +79,12 @@ def memory(path: Path, say: Say) -> None:
     :raise GridError: a node did not do what it should.
     :raise WrongBytesError: a download gave other bytes than were uploaded.
     """
-    kept = _Kept(path)
+    kept = Kept(path)
     cases = _cases(MEMORY_WIRES, SEGMENTS)
     with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-memory-") as directory:
         with Stage(Path(directory), say) as stage:
             for budget in MEMORIES:
-                options = {"memory": budget}
+                options = {**COLD, "memory": budget}
                 stage.open({(Lane(case.wire), case.transport) for case in cases}, options)
                 for case in cases:
                     content = stage.files.upload(case.file)

@@ -26,6 +26,7 @@ from misc.bench.cases import (
     Encoding,
     File,
 )
+from misc.bench.crowd_rows import CrowdRow
 from misc.bench.results import Results
 from misc.grid_client import FOOLSCAP, HTTP
 
@@ -73,24 +74,26 @@ ROWS = (
 )
 
 
-def write(results: Results, swept: Results, docs: Path) -> None:
+def write(results: Results, swept: Results, docs: Path, crowds: Sequence[CrowdRow] = ()) -> None:
     """Write the section.
 
+    :param crowds: what the studies of many files say.
     :raise NoSectionError: the page has no place for it.
     """
-    sections.write(docs / report.PAGE, "targets", section(results, swept))
+    sections.write(docs / report.PAGE, "targets", section(results, swept, crowds))
 
 
-def section(results: Results, swept: Results) -> str:
+def section(results: Results, swept: Results, crowds: Sequence[CrowdRow] = ()) -> str:
     """The text.
 
     :param results: of ``--targets``.
     :param swept: of the sweep, for what should hold in each case.
+    :param crowds: what the studies of many files say.
     """
     parts = [
         _speed(results),
         "Seconds are medians, with least, most and number of runs. Stock ran to the end in each.\n",
-        _others(results, swept),
+        _others(results, swept, crowds),
         _flatness(results),
         _first_bytes(swept),
         report.machines(results),
@@ -130,7 +133,7 @@ def _speed(results: Results) -> str:
 # ---------------------------------------------------------------- the other targets
 
 
-def _others(results: Results, swept: Results) -> str:
+def _others(results: Results, swept: Results, crowds: Sequence[CrowdRow]) -> str:
     rows = [["", "measured", "wanted", ""]]
     rows += _links(results)
     for transport, most in FLAT.items():
@@ -151,6 +154,7 @@ def _others(results: Results, swept: Results) -> str:
         met = _met(max(cpu) <= CLIENT_CPU_S)
         rows.append([title, f"{max(cpu):.2f}", f"<= {CLIENT_CPU_S}", met])
     rows += _ticket(results) + _memory(swept)
+    rows += [[row.title, row.measured, row.wanted, _met(row.is_met)] for row in crowds]
     return tables.table(rows)
 
 
