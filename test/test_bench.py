@@ -13,10 +13,22 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from misc.bench import cases, command, estimates, report, tables, targets
+from misc.bench import (
+    cases,
+    command,
+    crowds,
+    estimates,
+    report,
+    studies,
+    study_rows,
+    tables,
+    targets,
+)
 from misc.bench.agenda import Agenda, Limits, turns
 from misc.bench.cases import KIB, LAN, MB, Block, Case, Encoding, File
+from misc.bench.kept import Line, read_lines
 from misc.bench.results import FAST, OK, OVER_LIMIT, STOCK, Measures, Results, Run, Stopped
+from misc.bench.study_rows import AT_ONCE, IN_TURN, WAYS
 from misc.bench.sweep import Sweep
 
 CASE = Case(File(MB, Encoding(3, 10), 128 * KIB), "foolscap", LAN)
@@ -180,6 +192,83 @@ class ResultsTests(SynchronousTestCase):
         self.assertLessEqual({row.case.key for row in targets.ROWS}, chosen)
 
 
+class CrowdsTests(SynchronousTestCase):
+    """What the studies of many files do, and what follows from it."""
+
+    def test_small_turns(self) -> None:
+        """Each kind fetches each file once, and both are first equally often."""
+        found = list(crowds.small_turns(4 * crowds.BLOCK))
+        for kind in (STOCK, FAST):
+            self.assertEqual([n for each, n in found if each == kind], list(range(200)))
+        firsts = [kind for kind, number in found if number % crowds.BLOCK == 0]
+        self.assertEqual(firsts, [STOCK, FAST, FAST, STOCK] * 2)
+
+    def test_batches(self) -> None:
+        """Each budget is measured both ways, as often as is asked."""
+        found = list(crowds.batches(3))
+        self.assertEqual(len(set(found)), len(found))
+        for memory in crowds.MEMORIES:
+            for way in WAYS:
+                of_it = [b for b in found if (b.memory, b.way) == (memory, way)]
+                self.assertEqual([b.transport for b in of_it], ["foolscap"] * 3 + ["http"])
+
+    def test_small_rows(self) -> None:
+        """Totals and slowest ones are compared; a half of a study says nothing."""
+        lines: list[Line] = [
+            {"transport": "foolscap", "kind": kind, "number": number, "seconds": seconds}
+            for kind, slowest in ((STOCK, 0.2), (FAST, 0.5))
+            for number, seconds in enumerate([0.1 if kind == STOCK else 0.05] * 98 + [slowest] * 2)
+        ]
+        total, slow = study_rows.small_files(lines)
+        self.assertEqual(total.title, "100 files of 10 KB, total, fast / stock, foolscap")
+        self.assertEqual((total.is_met, slow.is_met), (True, False))
+        self.assertEqual(slow.measured, "2.50 (0.5 / 0.2 s)")
+        self.assertEqual(study_rows.small_files(lines[:-1]), [])
+        section = targets.section(Results(Path(self.mktemp())), Results(Path("none")), [total])
+        self.assertIn("(5.9 / 10.2 s) | <= 1.00 | met |", section)
+
+    def test_second_read_rows(self) -> None:
+        """The first read of a file, number 0, does not count."""
+        lines: list[Line] = [
+            {
+                "transport": "http",
+                "kind": kind,
+                "number": number,
+                "first_byte_s": 0.5 if number == 0 else first_byte_s,
+                "round_trip_s": 0.05,
+            }
+            for kind, first_byte_s in ((STOCK, 0.2), (FAST, 0.055))
+            for number in range(3)
+        ]
+        (row,) = study_rows.second_reads(lines)
+        self.assertEqual((row.measured, row.is_met), ("1.10", True))
+        self.assertIn("(stock 4.00), http", row.title)
+
+    def test_crowd_rows(self) -> None:
+        """Time, fairness and memory each have a row, and the worst run counts."""
+        lines: list[Line] = [
+            {
+                "transport": "foolscap",
+                "kind": kind,
+                "way": way,
+                "length": 100 * MB,
+                "wall_s": 1.0 if way == IN_TURN else 1.2,
+                "seconds": [0.5, 0.6 + number / 10],
+                **({"memory": "8 MiB", "memory_option_bytes": 8 << 20} if kind == FAST else {}),
+                "memory_peak_bytes": 8 << 20,
+                "memory_over_idle_bytes": (6 + 4 * number) << 20,
+            }
+            for number in range(3)
+            for way in WAYS
+            for kind in (STOCK, FAST)
+        ]
+        rows = study_rows.crowd(lines)
+        self.assertEqual([row.is_met for row in rows], [False, False, True, False])
+        self.assertEqual([row.measured for row in rows], ["1.20", "1.60", "8.4 MB", "14.7 MB"])
+        self.assertIn("2 x 100 MB at once / one after another (stock 1.20)", rows[0].title)
+        self.assertEqual(study_rows.crowd([x for x in lines if x["way"] == AT_ONCE]), [])
+
+
 class SmokeTests(SynchronousTestCase):
     """The command on real nodes."""
 
@@ -206,6 +295,39 @@ class SmokeTests(SynchronousTestCase):
         with quiet():
             self.assertEqual(command.main([*options, "--report", "--docs", str(docs)]), 0)
         self.assertIn("| loopback, foolscap,", (docs / "performance.md").read_text("utf-8"))
+
+
+class CrowdsSmokeTests(SynchronousTestCase):
+    """The studies of many files, with few and small ones, on real nodes."""
+
+    def test_small_files(self) -> None:
+        """Each file is fetched by each kind over each transport, and told of."""
+        path, said = Path(self.mktemp()), list[str]()
+        crowds.small_files(path, said.append, count=3)
+        lines = read_lines(path)
+        places = {(line["transport"], line["kind"], line["number"]) for line in lines}
+        self.assertEqual((len(lines), len(places)), (12, 12))
+        self.assertEqual(len(study_rows.small_files(lines)), 4)
+        self.assertNotIn("URI:", path.read_text(encoding="utf-8"))
+
+    def test_second_reads(self) -> None:
+        """What was remembered is used: a second read waits for one round trip."""
+        path, said = Path(self.mktemp()), list[str]()
+        studies.second_reads(path, said.append, count=1)
+        lines = read_lines(path)
+        self.assertEqual(len(lines), 8)
+        self.assertEqual(len(study_rows.second_reads(lines)), 2)
+
+    def test_crowd(self) -> None:
+        """All batches come to their end, on fast without help from stock."""
+        path, said = Path(self.mktemp()), list[str]()
+        crowds.crowd(path, said.append, length=3 * MB, count=3, runs=1)
+        lines = read_lines(path)
+        self.assertEqual(len(lines), len(list(crowds.batches(1))))
+        self.assertEqual({line.get("fallbacks", 0) for line in lines}, {0})
+        self.assertTrue(all(len(line["seconds"]) == 3 for line in lines))
+        self.assertEqual(len(study_rows.crowd(lines)), 16)
+        self.assertNotIn("URI:", path.read_text(encoding="utf-8"))
 
 
 def summary_of(results: Results, case: Case) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from misc.bench import advice, cases, crowd_rows, crowds, machine, report, studies, targets
+from misc.bench import advice, cases, crowds, machine, report, studies, study_rows, targets
 from misc.bench.agenda import Limits
 from misc.bench.cases import PRESETS, Case
 from misc.bench.kept import Say, read_lines
@@ -33,6 +33,7 @@ SEEKS_RESULTS = "seeks.jsonl"
 MEMORY_RESULTS = "memory.jsonl"
 SMALL_FILES_RESULTS = "small-files.jsonl"
 CROWD_RESULTS = "crowd.jsonl"
+SECOND_READS_RESULTS = "second-reads.jsonl"
 
 # By option: each makes a grid of its own.
 STUDIES = {
@@ -40,6 +41,7 @@ STUDIES = {
     "memory_study": (studies.memory, MEMORY_RESULTS),
     "small_files": (crowds.small_files, SMALL_FILES_RESULTS),
     "crowd": (crowds.crowd, CROWD_RESULTS),
+    "second_reads": (studies.second_reads, SECOND_READS_RESULTS),
 }
 
 # Stock to the end, three times; what takes half a minute or more, twice.
@@ -92,6 +94,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     preset.add_argument(
         "--crowd", action="store_true", help="ten files of 100 MB at once; within 4 minutes"
+    )
+    preset.add_argument(
+        "--second-reads", action="store_true", help="a file read again; within a minute"
     )
     grid = parser.add_argument_group("which cases (lists, separated by commas)")
     grid.add_argument("--sizes", type=list_of(cases.parse_size), help="1MB,10MB,100MB")
@@ -174,12 +179,13 @@ def sweep(options: argparse.Namespace, results: Results, chosen: Sequence[Case])
 def write_report(options: argparse.Namespace, results: Results) -> None:
     """The section that belongs to these results; with the sweep's, the advice as well."""
     if options.targets:
-        crowd_targets = [
-            *crowd_rows.small_files(read_lines(RESULTS / SMALL_FILES_RESULTS)),
-            *crowd_rows.crowd(read_lines(RESULTS / CROWD_RESULTS)),
+        study_targets = [
+            *study_rows.small_files(read_lines(RESULTS / SMALL_FILES_RESULTS)),
+            *study_rows.crowd(read_lines(RESULTS / CROWD_RESULTS)),
+            *study_rows.second_reads(read_lines(RESULTS / SECOND_READS_RESULTS)),
         ]
         swept = Results(RESULTS / SWEEP_RESULTS)
-        targets.write(results, swept, options.docs, crowd_targets)
+        targets.write(results, swept, options.docs, study_targets)
         return
     report.write(results, options.docs)
     seeks = read_lines(RESULTS / SEEKS_RESULTS)

@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from misc.bench import crowd_rows
+from misc.bench import study_rows
 from misc.bench.cases import FAST, LAN, MB, SEGMENTS, STOCK, TRANSPORTS, USUAL, Case, File
-from misc.bench.crowd_rows import AT_ONCE, WAYS
 from misc.bench.fetch import Fetched, fetch
 from misc.bench.files import Content
 from misc.bench.kept import Kept, Line, Say, read_lines
 from misc.bench.measure import Subject, WrongBytesError
 from misc.bench.stage import Lane, Stage
+from misc.bench.study_rows import AT_ONCE, WAYS
 from misc.grid_client import COLD, FOOLSCAP, HTTP
 
 LIMIT_S = 120.0
@@ -73,7 +73,7 @@ def small_files(path: Path, say: Say, count: int = SMALL_FILES) -> None:
                         first_byte_s=found.first_byte_s,
                     )
                 stage.rest(lane, transport)
-    for line in crowd_rows.small_summary(read_lines(path)):
+    for line in study_rows.small_summary(read_lines(path)):
         say(line)
 
 
@@ -125,8 +125,11 @@ def crowd(
             say(f"uploading {count} files of {length / MB:g} MB")
             contents = stage.files.upload_many(file, count, CROWD_UPLOADS)
             for memory in MEMORIES:
+                options = {**COLD, "memory": memory}
+                if memory == MEMORIES[0]:  # stock has no such option
+                    stage.open({(lanes[memory], FOOLSCAP)}, options)
                 places = {(lanes[memory], transport) for transport in TRANSPORTS}
-                stage.open(places, {**COLD, "memory": memory})
+                stage.open(places, options, kinds=(FAST,))
             for batch in batches(runs):
                 say(str(batch))
                 lane = lanes[batch.memory]
@@ -142,7 +145,7 @@ def crowd(
                     **_fetch_all(subject, contents, batch.way),
                 )
                 stage.rest(lane, batch.transport)
-    for row in crowd_rows.crowd(read_lines(path)):
+    for row in study_rows.crowd(read_lines(path)):
         say(f"{row.title}: {row.measured} (wanted {row.wanted})")
 
 

@@ -12,7 +12,7 @@ several lanes do not share a line.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -122,17 +122,19 @@ class Stage:
         self,
         places: Collection[tuple[Lane, str]],
         fast_options: Mapping[str, str] | None = None,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         """Start what is needed for these lanes and transports, unless it is there.
 
         :param fast_options: for the plugin, of what is started now; ``COLD`` if not given.
+        :param kinds: if not both are measured.
         """
         fast_options = COLD if fast_options is None else fast_options
         new = sorted(set(places) - set(self._pairs))
         clients = {}
         for lane, transport in new:
             known = self._servers_through(lane)
-            for kind in KINDS:
+            for kind in kinds:
                 clients[self._name(kind, transport, lane)] = ClientOptions(
                     transport=transport,
                     fast=kind == FAST,
@@ -141,7 +143,7 @@ class Stage:
                 )
         made = self._grid.add_clients(clients)
         for lane, transport in new:
-            names = {kind: self._name(kind, transport, lane) for kind in KINDS}
+            names = {kind: self._name(kind, transport, lane) for kind in kinds}
             pair = Pair({kind: Subject(made[name]) for kind, name in names.items()})
             self._pairs[lane, transport] = pair
             for subject in pair.subjects.values():

@@ -1,8 +1,9 @@
-"""Two small studies for the advice to users: what seeks cost, and what memory buys.
+"""Three small studies: what seeks cost, what memory buys, and what a second read takes.
 
 ``--seeks``: random ranges of 4 KiB of a 100 MB file, on stock and fast.
-``--memory-study``: the whole file on fast, with several budgets. Each makes a grid of
-its own, takes less than two minutes and keeps one JSON line a read.
+``--memory-study``: the whole file on fast, with several budgets. ``--second-reads``: a
+small file, again and again. Each makes a grid of its own, takes less than two minutes
+and keeps one JSON line a read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from misc.bench.cases import FAST, KINDS, LAN, MB, SEGMENTS, USUAL, Case, File
+from misc.bench.cases import FAST, KINDS, LAN, MB, SEGMENTS, TRANSPORTS, USUAL, WIRES, Case, File
 from misc.bench.fetch import fetch
 from misc.bench.kept import Kept, Say
 from misc.bench.measure import measure
@@ -27,8 +28,11 @@ SEEK_WIRES = (LAN, "50ms", "2.5MB/s-in-all")
 MEMORIES = ("8 MiB", "64 MiB", "256 MiB")
 MEMORY_WIRES = (LAN, "200ms")
 MEMORY_RUNS = 3
+AGAIN_WIRE = "50ms"
+AGAIN_FILE = File(1 * MB, USUAL[0], SEGMENTS[-1])
+AGAIN_READS = 10
 LIMIT_S = 60.0
-REMEMBERING: dict[str, str] = {}  # seeks are of one file: as a user has it
+REMEMBERING: dict[str, str] = {}  # where one file is read again and again: as a user has it
 
 
 def _cases(wires: Sequence[str], segments: Sequence[int]) -> list[Case]:
@@ -101,3 +105,34 @@ def memory(path: Path, say: Say) -> None:
                                 memory_bytes=found.memory_bytes,
                             )
                 stage.close()
+
+
+def second_reads(path: Path, say: Say, count: int = AGAIN_READS) -> None:
+    """Measure what it takes to read a file again by another request.
+
+    :param count: how often it is read after the first time, which is number 0.
+    :raise GridError: a node did not do what it should.
+    """
+    kept = Kept(path)
+    wire = WIRES[AGAIN_WIRE]
+    lane = Lane(AGAIN_WIRE)
+    with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-again-") as directory:
+        with Stage(Path(directory), say) as stage:
+            stage.open({(lane, transport) for transport in TRANSPORTS}, REMEMBERING)
+            cap, _ = stage.files.upload(AGAIN_FILE)
+            for transport in TRANSPORTS:
+                case = Case(AGAIN_FILE, transport, AGAIN_WIRE)
+                pair = stage.prepare(case, lane)
+                for kind in KINDS:
+                    say(f"read again, {kind}: {case}")
+                    for number in range(count + 1):
+                        found = fetch(pair[kind].client, cap, LIMIT_S)
+                        kept.add(
+                            transport=transport,
+                            kind=kind,
+                            number=number,
+                            seconds=found.last_byte_s,
+                            first_byte_s=found.first_byte_s,
+                            round_trip_s=2 * wire.delay_s,
+                        )
+                stage.rest(lane, transport)

@@ -26,8 +26,8 @@ from misc.bench.cases import (
     Encoding,
     File,
 )
-from misc.bench.crowd_rows import CrowdRow
 from misc.bench.results import Results
+from misc.bench.study_rows import StudyRow
 from misc.grid_client import FOOLSCAP, HTTP
 
 FLAT = {FOOLSCAP: 1.15, HTTP: 1.4}
@@ -74,7 +74,7 @@ ROWS = (
 )
 
 
-def write(results: Results, swept: Results, docs: Path, crowds: Sequence[CrowdRow] = ()) -> None:
+def write(results: Results, swept: Results, docs: Path, crowds: Sequence[StudyRow] = ()) -> None:
     """Write the section.
 
     :param crowds: what the studies of many files say.
@@ -83,7 +83,7 @@ def write(results: Results, swept: Results, docs: Path, crowds: Sequence[CrowdRo
     sections.write(docs / report.PAGE, "targets", section(results, swept, crowds))
 
 
-def section(results: Results, swept: Results, crowds: Sequence[CrowdRow] = ()) -> str:
+def section(results: Results, swept: Results, crowds: Sequence[StudyRow] = ()) -> str:
     """The text.
 
     :param results: of ``--targets``.
@@ -133,7 +133,7 @@ def _speed(results: Results) -> str:
 # ---------------------------------------------------------------- the other targets
 
 
-def _others(results: Results, swept: Results, crowds: Sequence[CrowdRow]) -> str:
+def _others(results: Results, swept: Results, crowds: Sequence[StudyRow]) -> str:
     rows = [["", "measured", "wanted", ""]]
     rows += _links(results)
     for transport, most in FLAT.items():

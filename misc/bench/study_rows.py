@@ -1,6 +1,7 @@
-"""What the studies of many files say: a row for each target, and a summary of the small ones.
+"""What the studies say: a row for each target, and a summary of the small files.
 
-Pure. Takes the lines that ``crowds`` kept; of what was not measured nothing is said.
+Pure. Takes the lines that ``crowds`` and ``studies`` kept; of what was not measured
+nothing is said.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ SMALL_RATIO = 1.0
 CROWD_RATIO = 1.05
 FAIRNESS = 1.5
 OVER_IDLE = 1.5  # times the option ``memory``
+ROUND_TRIPS = 1.2  # one, and what servers and clients need
 
 
 @dataclass(frozen=True)
-class CrowdRow:
+class StudyRow:
     """A target and what was measured."""
 
     title: str
@@ -34,10 +36,39 @@ class CrowdRow:
     is_met: bool
 
 
+# ---------------------------------------------------------------- second reads
+
+
+def second_reads(lines: Sequence[Line]) -> list[StudyRow]:
+    """When the first byte of a file comes that was read before, in round trips."""
+    rows = []
+    for transport in TRANSPORTS:
+        medians = {}
+        for kind in (STOCK, FAST):
+            trips = [
+                line["first_byte_s"] / line["round_trip_s"]
+                for line in lines
+                if (line["transport"], line["kind"]) == (transport, kind) and line["number"]
+            ]
+            if trips:
+                medians[kind] = statistics.median(trips)
+        if FAST in medians:
+            beside = f" (stock {medians[STOCK]:.2f})" if STOCK in medians else ""
+            rows.append(
+                StudyRow(
+                    f"first byte of a second read, round trips{beside}, {transport}",
+                    f"{medians[FAST]:.2f}",
+                    f"<= {ROUND_TRIPS}",
+                    medians[FAST] <= ROUND_TRIPS,
+                )
+            )
+    return rows
+
+
 # ---------------------------------------------------------------- small files
 
 
-def small_files(lines: Sequence[Line]) -> list[CrowdRow]:
+def small_files(lines: Sequence[Line]) -> list[StudyRow]:
     """Fast against stock, in all and of the slowest ones."""
     rows = []
     for transport in TRANSPORTS:
@@ -47,7 +78,7 @@ def small_files(lines: Sequence[Line]) -> list[CrowdRow]:
         for what, measure in SMALL_MEASURES:
             ratio = measure(fast) / measure(stock)
             rows.append(
-                CrowdRow(
+                StudyRow(
                     f"{len(fast):,} files of 10 KB, {what}, fast / stock, {transport}",
                     f"{ratio:.2f} ({measure(fast):.3g} / {measure(stock):.3g} s)",
                     f"<= {SMALL_RATIO:.2f}",
@@ -97,7 +128,7 @@ def _seconds(lines: Sequence[Line], transport: str, kind: str) -> list[float]:
 # ---------------------------------------------------------------- a crowd
 
 
-def crowd(lines: Sequence[Line]) -> list[CrowdRow]:
+def crowd(lines: Sequence[Line]) -> list[StudyRow]:
     """What fast's downloads at once cost: time, fairness and memory."""
     rows = []
     for transport in TRANSPORTS:
@@ -109,7 +140,7 @@ def crowd(lines: Sequence[Line]) -> list[CrowdRow]:
     return rows
 
 
-def _of_memory(lines: Sequence[Line], where: str, stock: float | None) -> list[CrowdRow]:
+def _of_memory(lines: Sequence[Line], where: str, stock: float | None) -> list[StudyRow]:
     at_once = [line for line in lines if line["way"] == AT_ONCE]
     ratio = _ratio(lines)
     if ratio is None:
@@ -123,25 +154,25 @@ def _of_memory(lines: Sequence[Line], where: str, stock: float | None) -> list[C
     over_idle = max(line.get("memory_over_idle_bytes", 0) for line in at_once)
     most_over_idle = OVER_IDLE * option_bytes
     return [
-        CrowdRow(
+        StudyRow(
             f"{files} at once / one after another{beside}, {where}",
             f"{ratio:.2f}",
             f"<= {CROWD_RATIO}",
             ratio <= CROWD_RATIO,
         ),
-        CrowdRow(
+        StudyRow(
             f"slowest / fastest of {files} at once, {where}",
             f"{fairness:.2f}",
             f"<= {FAIRNESS}",
             fairness <= FAIRNESS,
         ),
-        CrowdRow(
+        StudyRow(
             f"requested, received and decoded bytes, peak, {where}",
             f"{used / MB:.1f} MB",
             f"<= {option_bytes / MB:.1f} MB",
             used <= option_bytes,
         ),
-        CrowdRow(
+        StudyRow(
             f"node's memory over idle, {files} at once, {where}",
             f"{over_idle / MB:.1f} MB",
             f"<= {most_over_idle / MB:.1f} MB",
@@ -156,7 +187,7 @@ def _is_of(line: Line, transport: str, kind: str) -> bool:
 
 def _ratio(lines: Sequence[Line]) -> float | None:
     """At once by in turn, of the medians; None if one of them was not measured."""
-    walls = {
+    walls: dict[str, list[float]] = {
         way: [line["wall_s"] for line in lines if line["way"] == way] for way in (AT_ONCE, IN_TURN)
     }
     if not all(walls.values()):
