@@ -617,6 +617,8 @@ class Simulation:
         core.rows.check_invariants()
         for share in core.shares.values():
             share.ledger.check_invariants()
+            if share.ledger.wanted | share.ledger.have:
+                assert core.counted_on[share.id] is share, "counted on in secret"
         assert core.counters.plans <= core.counters.changes
         assert self.budget.used_bytes >= 0
         for record in self.records.values():

@@ -365,6 +365,26 @@ class Costs(SynchronousTestCase):
             simulation = Simulation(World(file, servers, (whole(file),))).run(until=2.1)
             self.assertGreater(only_reader(simulation).position, 0, (size, segment_size))
 
+    def test_secondary_shares_wait(self) -> None:
+        """No more than a bit is fetched of shares that must be decoded, while the servers of
+        others have had no time to answer."""
+        file = encode(10_000_000, 20, 60, SEGMENT)
+        servers = tuple(
+            evolve(each, latency_s=0.02 if number >= 4 else 0.001, rate=5e7)
+            for number, each in enumerate(spread(file, 6))
+        )
+        simulation = simulate(World(file, servers, (whole(file),), cpu_busy=1.0))
+        secondary = sum(sent.length for sent in simulation.sent if sent.shnum >= file.k)
+        self.assertLess(secondary, 0.25 * file.size)
+
+    def test_hung_search_delays_little(self) -> None:
+        """A server that never says what it has does not keep others' shares from being used."""
+        file = encode(10_000_000, 20, 60, SEGMENT)
+        servers = tuple(evolve(each, latency_s=0.001, rate=5e7) for each in spread(file, 6))
+        servers = (*servers[:5], evolve(servers[5], searches=(Mood.NEVER,)))
+        simulation = Simulation(World(file, servers, (whole(file),))).run(until=1.0)
+        self.assertIs(only_reader(simulation).end, End.SERVED)
+
     def test_huge_file(self) -> None:
         """A cap that claims what its UEB does not is refused before any tree is built."""
         file = encode(9, 3, 3, 3)

@@ -21,6 +21,8 @@ from tahoe_fastdl.errors import FileTooLarge, MalformedUEB
 from .sharemaker import encode, segment_size_of
 from .strategies import examples
 
+LIKELY = (1024 * 1024, 128 * 1024)
+
 
 def tahoe_sizes(size: int, k: int, segment_size: int) -> dict[str, int]:
     """What Tahoe's downloader computes for a file."""
@@ -85,6 +87,24 @@ class AgainstTahoe(SynchronousTestCase):
             self.assertEqual(segment_size_of(size, k, max_segment_size), guess.segment_size)
 
         check()
+
+    def test_max_segment_size(self) -> None:
+        """What a file of some segments tells fits the next file, of whatever k; of one, nothing."""
+
+        @examples(200)
+        @given(
+            st.integers(1, 10**8), st.integers(1, 255), st.integers(1, 255), st.sampled_from(LIKELY)
+        )
+        def check(size: int, k: int, other_k: int, allowed: int) -> None:
+            known = Geometry.guess(size, k, k, allowed).max_segment_size(LIKELY)
+            if known is None:
+                self.assertLessEqual(size, -(-allowed // k) * k)
+                return
+            guessed = Geometry.guess(10**7, other_k, other_k, known)
+            self.assertEqual(guessed, Geometry.guess(10**7, other_k, other_k, allowed))
+
+        check()
+        self.assertEqual(Geometry.of(100, 5, 5, 35).max_segment_size(LIKELY), 35)
 
     def test_real_shares(self) -> None:
         """Blocks lie in a real share where the geometry says, and end where its data ends."""

@@ -1,4 +1,4 @@
-"""A file that is read again, by another node of it, as each web request makes one."""
+"""What is remembered: of a file that is read again, as by each web request, and for others."""
 
 from __future__ import annotations
 
@@ -103,3 +103,16 @@ class Forgetting(GridCase):
         self.assertEqual(sum(spy.queries for spy in spies), 2 * queries)
         self.assertEqual(len(self.hub.parking), 0)
         self.no_fallbacks()
+
+
+class OtherFiles(GridCase):
+    """What is learned of one file for the others."""
+
+    async def test_segment_size(self) -> None:
+        """The segment size of the next file is guessed from the last that had several."""
+        expected = self.hub.segment_size_hint
+        for size, segment, hint in ((2000, 128 * 1024, expected), (20_000, 3000, 3000)):
+            data = some_bytes(size)
+            cap = await self.put(data, 3, 10, segment)
+            self.assertTrue(await self.read(self.node(cap)) == data)
+            self.assertEqual(self.hub.segment_size_hint, hint)

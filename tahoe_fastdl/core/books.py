@@ -92,6 +92,7 @@ class Books:
     reads: ReadBook
     rows: Rows
     shares: dict[int, Share] = field(factory=dict)
+    counted_on: dict[int, Share] = field(factory=dict)  # of which blocks are wanted, or here
     readers: dict[int, Reader] = field(factory=dict)
     counters: Counters = field(factory=Counters)
     search: Search = field(factory=Search)
@@ -103,6 +104,7 @@ class Books:
     may_overdraw: bool = False  # that time came, and there is still no room
     is_blocked: bool = False  # waits for room or a slot that another download holds
     last_failure: str | None = None
+    _live_servers: frozenset[int] | None = field(default=None, init=False)
 
     @property
     def geometry(self) -> Geometry:
@@ -250,11 +252,24 @@ class Books:
 
     # -- shares ---------------------------------------------------------------
 
+    def add_share(self, share: Share) -> None:
+        """A server has this share."""
+        self.shares[share.id] = share
+        self._live_servers = None
+
+    def live_servers(self) -> frozenset[int]:
+        """The numbers of the servers that have a share which is not retired."""
+        if self._live_servers is None:
+            live = (share.server for share in self.shares.values() if not share.retired)
+            self._live_servers = frozenset(live)
+        return self._live_servers
+
     def retire(self, share: Share, reason: str) -> None:
         """The share gives nothing more; blocks that are here stay."""
         if share.retired:
             return
         share.retired = True
+        self._live_servers = None
         self.search.damaged = True
         self.last_failure = reason
         ledger = share.ledger
@@ -286,13 +301,25 @@ class Books:
         self.search.damaged = True
         self.out.append(r.AdviseCorrupt(share.id, start, stop, reason))
 
+    def count_on(self, share: Share, mask: int) -> None:
+        """From now on *share* is to give these blocks."""
+        share.ledger.on_wanted(mask)
+        self.counted_on[share.id] = share
+
+    def hold(self, share: Share, mask: int) -> None:
+        """These blocks of *share* are here."""
+        share.ledger.on_answered(mask)
+        self.counted_on[share.id] = share
+
     def forget_blocks(self, mask: int) -> None:
         """Nobody needs the blocks of these segments any more."""
-        for share in self.shares.values():
+        for share in list(self.counted_on.values()):
             ledger = share.ledger
             if (ledger.wanted | ledger.have) & mask:
                 ledger.on_unwanted(mask)
                 self.release(share.use_up(mask))
+                if not ledger.wanted | ledger.have:
+                    del self.counted_on[share.id]
 
     def abandon(self, mask: int) -> None:
         """Segments are not needed any more; reads under way go on and are dropped."""

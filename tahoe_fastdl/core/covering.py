@@ -175,7 +175,7 @@ class Covering:
         """How deep and how long to ask, from measured rates and latencies."""
         books = self._books
         depth, received, rates = 0.0, 0, []
-        for number in {s.server for s in books.shares.values() if not s.retired}:
+        for number in books.live_servers():
             server = books.servers[number]
             if server.rate is not None and not server.stalled:
                 most = TRUST * server.received_bytes
@@ -268,7 +268,7 @@ class Covering:
         stop = min([stop, *(s if s > first else s + 1 for s in books.rows.inquests if first <= s)])
         doubted = inquest.unprovable if inquest is not None else frozenset()
         assigned: set[int] = set()
-        for share in books.shares.values():
+        for share in books.counted_on.values():
             here = share.assigned() >> first
             change = (~here if here & 1 else here) & mask_of(0, stop - first)
             if change:
@@ -293,7 +293,7 @@ class Covering:
                 # perhaps one bad block is in the way: look at each half
                 return self._cover_run(first, first + (stop - first) // 2, now)
             for share in chosen:
-                share.ledger.on_wanted(mask)
+                books.count_on(share, mask)
             if len(chosen) < missing:
                 self._fall_short(first, inquest, now)
                 return stop
@@ -327,7 +327,7 @@ class Covering:
         """Ask for every block that is desired; whether some wait for a slot."""
         books, geometry = self._books, self._books.geometry
         waiting = False
-        for share in books.shares.values():
+        for share in books.counted_on.values():
             desire = share.ledger.desire()
             if not desire or share.retired:
                 continue

@@ -132,6 +132,11 @@ class Download:
         return self._books.shares
 
     @property
+    def counted_on(self) -> dict[int, Share]:
+        """Those of which blocks are wanted or here."""
+        return self._books.counted_on
+
+    @property
     def rows(self) -> Rows:
         """The state of each segment in the window."""
         return self._books.rows
@@ -235,6 +240,7 @@ class Download:
         books = self._books
         for share in books.shares.values():
             share.rest()
+        books.counted_on.clear()
         books.reads.drop_all()
         books.rows = Rows(books.k)
         books.starving_until, books.may_overdraw = None, False
@@ -263,7 +269,8 @@ class Download:
                 share.suspect = old.suspect
                 if not old.ledger.have:
                     del books.shares[old.id]
-            books.shares[share_id] = share
+                    books.counted_on.pop(old.id, None)
+            books.add_share(share)
         books.changed()
 
     def _on_search_ended(self, event: r.SearchEnded, now: float) -> None:

@@ -7,6 +7,8 @@ sizes that ``allmydata.immutable.encode`` and ``downloader.node`` compute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import frozen
 
 from ..errors import FileTooLarge, MalformedUEB
@@ -74,6 +76,20 @@ class Geometry:
     def guess(cls, size: int, k: int, n: int, max_segment_size: int) -> Geometry:
         """What an uploader with this *max_segment_size* makes of the file."""
         return cls.of(size, k, n, ceil_div(min(size, max_segment_size), k) * k)
+
+    def max_segment_size(self, likely: Sequence[int]) -> int | None:
+        """What the uploader allowed, as far as the file tells: :meth:`guess` the other way round.
+
+        :param likely: sizes that it probably was, for segments are rounded up to a
+            multiple of k.
+        :return: None of a file of one segment, which may have been allowed more.
+        """
+        if self.num_segments < 2:
+            return None
+        for size in likely:
+            if ceil_div(size, self.k) * self.k == self.segment_size:
+                return size
+        return self.segment_size
 
     def block_start(self, segnum: int) -> int:
         """Where block *segnum* begins, from the start of the share's data.

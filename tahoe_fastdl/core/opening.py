@@ -119,10 +119,12 @@ class Opening:
                 self._sources.append(min(others, key=self._reluctance))
         return self._sources[0] if self._sources else None
 
-    def _reluctance(self, share: Share) -> tuple[bool, bool, bool, float, int]:
+    def _reluctance(self, share: Share) -> tuple[bool, bool, bool, bool, float, int]:
         server = self._books.servers[share.server]
+        # Over HTTP a second request beside a first opens a connection, which takes longer.
+        is_busy = bool(server.max_reads and server.reads_in_flight)
         return (
-            share.suspect, bool(server.stalled), share.id not in self._scouted,
+            share.suspect, bool(server.stalled), is_busy, share.id not in self._scouted,
             server.expected_s(0), share.shnum,
         )  # fmt: skip
 
@@ -193,7 +195,7 @@ class Opening:
             data = books.layout_of(share).data
             mask = todo & mask_of(*geometry.whole_blocks(read.start - data, read.stop - data))
             books.admit(mask & ~books.rows.admitted)
-            share.ledger.on_wanted(mask)
+            books.count_on(share, mask)
             share.ledger.on_asked(mask)
             read.mask, read.data_start = mask, data
         self._scouted.clear()
@@ -208,7 +210,7 @@ class Opening:
             if share.retired or not mask:
                 continue
             books.admit(mask & ~books.rows.admitted)
-            share.ledger.on_wanted(mask)
+            books.count_on(share, mask)
             books.reserve(len(fragment.data))
             kept = self.keep_blocks(share, fragment, mask, layout.data)
             books.release(len(fragment.data) - kept)
@@ -261,7 +263,7 @@ class Opening:
         if not live:
             books.counters.bytes_wasted += len(data)
             return 0
-        ledger.on_answered(live)
+        books.hold(share, live)
         share.data_start = layout.data
         view = memoryview(data)[geometry.block_start(first) - base :]
         share.keep_blocks(geometry, first, stop, view, live, len(data))

@@ -81,7 +81,7 @@ class Proving:
     def _holders(self, segnum: int) -> list[Share]:
         """k shares of distinct shnums that hold the block, primaries first."""
         by_shnum: dict[int, Share] = {}
-        for share in self._books.shares.values():
+        for share in self._books.counted_on.values():
             if share.ledger.have >> segnum & 1:
                 by_shnum.setdefault(share.shnum, share)
         return [by_shnum[shnum] for shnum in sorted(by_shnum)[: self._books.k]]

@@ -323,7 +323,7 @@ class Driver:
     def _decode(self, action: r.Decode) -> None:
         geometry = self.core.geometry
         assert geometry is not None
-        self._hub.segment_size_hint = geometry.segment_size
+        self._hub.learn_segment_size(geometry)
         started = time.time()
         events = []
         for segnum in range(action.first, action.stop):

@@ -12,6 +12,8 @@ from weakref import WeakSet
 
 from allmydata.storage_client import HTTPNativeStorageServer
 
+from ..core.geometry import Geometry
+from ..core.metadata import COMMON_SEGMENT_SIZES
 from ..core.servers import Server
 from ..core.window import Budget
 from ..settings import Settings
@@ -41,7 +43,7 @@ class Hub:
         self.downloads: WeakSet[Wakeable] = WeakSet()
         self.parking = Parking(settings.remember)
         self.totals: dict[str, int] = {}
-        self.segment_size_hint = 1024 * 1024
+        self.segment_size_hint = COMMON_SEGMENT_SIZES[0]
         self._ids: dict[bytes, int] = {}
         self._sampled = (time.monotonic(), time.process_time())
         self._busy = 1.0
@@ -67,6 +69,12 @@ class Hub:
             self._busy = (cpu - self._sampled[1]) / passed
             self._sampled = (wall, cpu)
         return self._busy
+
+    def learn_segment_size(self, geometry: Geometry) -> None:
+        """What the next file's encoder probably used: see ``Geometry.max_segment_size``."""
+        size = geometry.max_segment_size(COMMON_SEGMENT_SIZES)
+        if size is not None:
+            self.segment_size_hint = size
 
     def begin(self) -> None:
         """A reader joins: how idle we were while there was none says nothing."""
