@@ -48,7 +48,7 @@ def second_reads(lines: Sequence[Line]) -> list[StudyRow]:
             trips = [
                 line["first_byte_s"] / line["round_trip_s"]
                 for line in lines
-                if (line["transport"], line["kind"]) == (transport, kind) and line["number"]
+                if (line["transport"], line["kind"]) == (transport, kind) and line.get("number")
             ]
             if trips:
                 medians[kind] = statistics.median(trips)

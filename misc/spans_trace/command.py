@@ -14,7 +14,7 @@ from misc.bench import machine
 from misc.bench.cases import FAST, KIB, STOCK, Encoding, File
 from misc.bench.measure import WrongBytesError
 from misc.grid import GridError
-from misc.spans_trace import figure, report
+from misc.spans_trace import report
 from misc.spans_trace.measure import costs_of
 from misc.spans_trace.record import record
 from misc.spans_trace.results import BITMAPS, Results
@@ -124,6 +124,8 @@ def write_section(options: argparse.Namespace, results: Results) -> str:
     docs = options.docs or (None if is_trial else DOCS)
     if docs is None:
         return report.section(results)
+    from misc.spans_trace import figure  # only the ``bench`` extra has what this needs
+
     is_drawn = bool(figure.draw(results.newest(), docs / FIGURES))
     text = report.section(results, f"{FIGURES}/{figure.NAME}" if is_drawn else "")
     sections.write(docs / PAGE, SECTION, text)
