@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,11 @@ from matplotlib import pyplot, ticker
 
 from misc.bench.cases import FAST, STOCK, File
 from misc.bench.plots import COLORS, PANEL_INCHES, STYLE
-from misc.spans_trace.results import BITMAPS, Cost
+from misc.spans_trace.results import BITMAPS, Cost, Costs, by_k, by_segments
 
 NAME = "spans-trace.svg"
 
 NUMBERS = ticker.FuncFormatter(lambda value, _: f"{value:g}")
-
-Costs = Mapping[File, Mapping[str, Cost]]
 
 # Title, kind whose colour it has, line, mark.
 LINES: dict[str, tuple[str, str, Any, str]] = {
@@ -35,26 +32,6 @@ VALUES: tuple[tuple[str, Callable[[Cost], float], bool], ...] = (
     ("microseconds an event", lambda cost: cost.us_an_event, False),
     ("microseconds a segment", lambda cost: cost.us_a_segment, True),
 )
-
-
-def by_k(found: Costs) -> list[File]:
-    """The files that differ in k alone, as many as there are."""
-    counts = Counter((file.length, file.segment_bytes) for file in found)
-    if not counts:
-        return []
-    chosen = max(counts, key=lambda each: (counts[each], each))
-    files = [file for file in found if (file.length, file.segment_bytes) == chosen]
-    return sorted(files, key=lambda file: file.encoding)
-
-
-def by_segments(found: Costs) -> list[File]:
-    """The files that differ in their segments alone; of the largest k that has most."""
-    counts = Counter(file.encoding for file in found)
-    if not counts:
-        return []
-    chosen = max(counts, key=lambda each: (counts[each], each))
-    files = [file for file in found if file.encoding == chosen]
-    return sorted(files, key=lambda file: found[file][STOCK].segments)
 
 
 def draw(found: Costs, directory: Path) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from misc.bench.cases import FAST, STOCK, File, segment_title
 from misc.bench.tables import table
-from misc.spans_trace import figure, operations
+from misc.spans_trace import operations
 from misc.spans_trace.figure import Costs
 from misc.spans_trace.replay import IDLE_PASS, PASSES, VAIN_DESIRE
-from misc.spans_trace.results import BITMAPS, REPLAYS, SILENT, Cost, Results
+from misc.spans_trace.results import BITMAPS, REPLAYS, SILENT, Cost, Results, by_k, by_segments
 
 WIDTH = 100
 # What grows by less is called steady: runs differ by as much.
@@ -161,7 +161,7 @@ def reading(found: Costs) -> str:
         f"Text for log messages makes {_from_to([100 * each for each in silent], '{:.0f}')} % of"
         " stock's time.",
     ]
-    ladder, lengths = figure.by_k(found), figure.by_segments(found)
+    ladder, lengths = by_k(found), by_segments(found)
     if len(ladder) > 1:
         sentences.append(_of_k(found, ladder))
     if len(lengths) > 1:

@@ -7,6 +7,8 @@ lines hold no cap and no directory of the machine. Of a file the newest counts.
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,29 @@ class Results:
 
 def _place(file: File) -> tuple[Encoding, int, int]:
     return file.encoding, file.segment_bytes, file.length
+
+
+Costs = Mapping[File, Mapping[str, Cost]]
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def by_k(found: Costs) -> list[File]:
+    """The files that differ in k alone, as many as there are."""
+    counts = Counter((file.length, file.segment_bytes) for file in found)
+    if not counts:
+        return []
+    chosen = max(counts, key=lambda each: (counts[each], each))
+    files = [file for file in found if (file.length, file.segment_bytes) == chosen]
+    return sorted(files, key=lambda file: file.encoding)
+
+
+def by_segments(found: Costs) -> list[File]:
+    """The files that differ in their segments alone; of the largest k that has most."""
+    counts = Counter(file.encoding for file in found)
+    if not counts:
+        return []
+    chosen = max(counts, key=lambda each: (counts[each], each))
+    files = [file for file in found if file.encoding == chosen]
+    return sorted(files, key=lambda file: found[file][STOCK].segments)
