@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterable, Sequence
 from misc.bench.cases import FAST, STOCK, File, segment_title
 from misc.bench.tables import table
 from misc.spans_trace import operations
-from misc.spans_trace.figure import Costs
 from misc.spans_trace.replay import IDLE_PASS, PASSES, VAIN_DESIRE
-from misc.spans_trace.results import BITMAPS, REPLAYS, SILENT, Cost, Results, by_k, by_segments
+from misc.spans_trace.results import (
+    BITMAPS,
+    REPLAYS,
+    SILENT,
+    Cost,
+    Costs,
+    Results,
+    by_k,
+    by_segments,
+)
 
 WIDTH = 100
 # What grows by less is called steady: runs differ by as much.
