@@ -30,16 +30,6 @@ from tahoe_fastdl.shell.worker import Decoded, decode_batch
 
 from .sharemaker import BLOCK_HASHES, CRYPTTEXT, HEADER, SHARE_HASHES, UEB, EncodedFile, flip
 
-# After these another download of the node may find room or a slot.
-FREEING = (
-    r.ReadAnswered,
-    r.ReadFailed,
-    r.ReaderDelivered,
-    r.ReaderLeft,
-    r.BatchDecoded,
-    r.TimePassed,
-)
-
 Answer = Union[r.ReadAnswered, r.ReadFailed]
 
 MAX_EVENTS = 20_000
@@ -284,7 +274,7 @@ class Simulation:
         self._queue: deque[r.Event] = deque()
         self._obeying = False
         self._turn_scheduled = False
-        self._freed = False
+        self._had_turn = False
         self._in_worker: dict[int, r.Decode] = {}
         self._decoded: dict[int, Decoded] = {}
         self._bad: dict[int, tuple[int, ...]] = {}
@@ -380,7 +370,6 @@ class Simulation:
         try:
             while self._queue:
                 self.events += 1
-                self._freed = self._freed or isinstance(self._queue[0], FREEING)
                 assert self.events < MAX_EVENTS, "no end in sight"
                 for action in self.core.receive(self._queue.popleft(), self.now):
                     self._obey(action)
@@ -394,21 +383,20 @@ class Simulation:
             self._turn_scheduled = True
             self._after(1e-4 if self.world.shuffle else 0.0, self._turn)
 
-    def has_freed(self) -> bool:
-        """Whether others may find room or a slot that was not there; asking resets it."""
-        if self._turn_scheduled or not self._freed:
-            return False
-        self._freed = False
-        return True
+    def take_turn(self) -> bool:
+        """Whether it had a turn since this was asked: others may find what they wait for."""
+        had, self._had_turn = self._had_turn, False
+        return had
 
     def wake(self) -> None:
-        """Another download of the node freed something."""
+        """The turn of another download of the node is over."""
         self.core.wake()
         self._want_turn()
 
     def _turn(self) -> None:
         self._turn_scheduled = False
         self.feed(r.TurnEnded(self.world.cpu_busy))
+        self._had_turn = True
 
     # -- readers --------------------------------------------------------------
 
@@ -670,7 +658,7 @@ def run_together(simulations: Sequence[Simulation]) -> None:
         for simulation in simulations:
             simulation.now = max(simulation.now, due[0])
         simulations[due[1]].step()
-        if simulations[due[1]].has_freed():
+        if simulations[due[1]].take_turn():
             for i, simulation in enumerate(simulations):
                 if i != due[1]:
                     simulation.wake()

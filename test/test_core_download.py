@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl import errors
 from tahoe_fastdl.core import records as r
+from tahoe_fastdl.core.books import STARVE_S
 from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import (
@@ -334,6 +335,52 @@ class Requests(SynchronousTestCase):
                     World(file, spread(file, 6), (reader,), budget_bytes=budget_bytes)
                 )
                 self.assertLessEqual(simulation.budget.peak_bytes, budget_bytes)
+
+
+class Crowds(SynchronousTestCase):
+    """Many downloads of one node."""
+
+    def crowd(self, budget_bytes: int, max_reads: int = 0, paused: int = 0) -> list[Simulation]:
+        """Ten downloads of a file of 24 segments at once; some never take a byte."""
+        file = encode(24 * SEGMENT, 3, 10, SEGMENT)
+        servers = tuple(evolve(server, max_reads=max_reads) for server in spread(file, 5))
+        taken = World(
+            file, servers, (whole(file),), budget_bytes=budget_bytes, segment_size_hint=SEGMENT
+        )
+        left = evolve(taken, readers=(evolve(whole(file), pauses_s=(1e9,), leaves_at=1e4),))
+        crowd: list[Simulation] = []
+        for number in range(10):
+            world = left if number < paused else taken
+            crowd.append(Simulation(world, beside=crowd[0] if crowd else None))
+        run_together(crowd)
+        return crowd
+
+    def test_budget_is_kept(self) -> None:
+        """Ten at once hold no more than the budget, even where each has room for one segment."""
+        for budget_bytes in (8 * SEGMENT, 20 * SEGMENT, 64 * SEGMENT):
+            for max_reads in (0, 2):
+                budget = self.crowd(budget_bytes, max_reads)[0].budget
+                self.assertLessEqual(budget.peak_bytes, budget_bytes, (budget_bytes, max_reads))
+
+    def test_none_starves(self) -> None:
+        """They go on by turns: the first is not done long before the last."""
+        for max_reads in (0, 2):
+            crowd = self.crowd(8 * SEGMENT, max_reads)
+            times = sorted(only_reader(simulation).ended_at for simulation in crowd)
+            self.assertLess(times[-1], 1.5 * times[0], max_reads)
+
+    def test_plans(self) -> None:
+        """Who waits for room does not plan whenever somebody else frees some."""
+        for simulation in self.crowd(8 * SEGMENT):
+            self.assertLess(simulation.core.counters.plans, 24 * 12)
+
+    def test_beside_paused_ones(self) -> None:
+        """Readers that pause for ever hold up the others no longer than it takes to notice."""
+        crowd = self.crowd(8 * SEGMENT, paused=8)
+        for simulation in crowd[8:]:
+            reader = only_reader(simulation)
+            self.assertIs(End.SERVED, reader.end)
+            self.assertLess(reader.ended_at, 24 * 2 * STARVE_S)
 
 
 class Costs(SynchronousTestCase):

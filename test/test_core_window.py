@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tahoe_fastdl.core.window import MIB, SPARE_BYTES, Account, Budget
+from tahoe_fastdl.core.window import MIB, SPARE_BYTES, Account, Budget, Line
 
 from .strategies import examples
 
@@ -30,6 +30,8 @@ class BudgetMachine(RuleBasedStateMachine):
         super().__init__()
         self.budget = Budget(TOTAL)
         self.held: dict[Account, list[int]] = {}
+        self.decoding: dict[Account, int] = {}  # a worker's, one of those held
+        self.promised: dict[Account, int] = {}
         self.peak = 0
 
     @rule(target=accounts)
@@ -44,6 +46,8 @@ class BudgetMachine(RuleBasedStateMachine):
         """It is over, whatever it held."""
         self.budget.close(account)
         del self.held[account]
+        self.decoding.pop(account, None)
+        self.promised.pop(account, None)
 
     @rule(account=accounts, length=st.one_of(st.integers(0, 200), st.integers(0, 3 * TOTAL)))
     def reserve(self, account: Account, length: int) -> None:
@@ -51,18 +55,44 @@ class BudgetMachine(RuleBasedStateMachine):
         used = sum(map(sum, self.held.values()))
         mine = sum(self.held[account])
         room = account.has_room(length)
-        fits = used + length <= TOTAL and (mine == 0 or mine + length <= account.limit_bytes)
-        assert room == (used == 0 or fits)
+        steady = used - sum(self.decoding.values()) + sum(self.promised.values())
+        mine += self.promised.get(account, 0)
+        used += sum(self.promised.values())
+        free = steady + length <= self.budget.most_steady_bytes()
+        assert room == (used == 0 or (free and (mine == 0 or mine + length <= account.limit_bytes)))
         if room:
             account.reserve(length)
             self.held[account].append(length)
-            self.peak = max(self.peak, used + length)
+            self.peak = max(self.peak, sum(map(sum, self.held.values())))
 
     @rule(account=accounts)
     def release(self, account: Account) -> None:
         """A piece is not needed any more."""
-        if self.held[account]:
+        if self.held[account] and account not in self.decoding:
             account.release(self.held[account].pop())
+
+    @rule(account=accounts, length=st.integers(0, 400))
+    def decode(self, account: Account, length: int) -> None:
+        """Its worker begins, if it may."""
+        others = sum(self.decoding.values())
+        may = self.budget.may_decode(length)
+        assert may == (others == 0 or others + length <= self.budget.most_decoding_bytes())
+        if may and account not in self.decoding:
+            account.begin_decoding(length)
+            self.decoding[account] = length
+            self.held[account].append(length)
+            self.peak = max(self.peak, sum(map(sum, self.held.values())))
+
+    @rule(account=accounts, length=st.integers(0, 200))
+    def promise(self, account: Account, length: int) -> None:
+        """So much of what it admitted waits for a slot; it says so anew each time."""
+        account.promise(length)
+        self.promised[account] = length
+
+    @rule(account=accounts)
+    def decoded(self, account: Account) -> None:
+        """Its worker is done; what it decoded waits."""
+        account.end_decoding(self.decoding.pop(account, 0))
 
     @invariant()
     def adds_up(self) -> None:
@@ -71,16 +101,16 @@ class BudgetMachine(RuleBasedStateMachine):
             assert account.used_bytes == sum(pieces)
         assert self.budget.used_bytes == sum(map(sum, self.held.values()))
         assert self.budget.peak_bytes == self.peak
-        pieces = [length for pieces in self.held.values() for length in pieces if length]
-        assert self.budget.used_bytes <= TOTAL or len(pieces) == 1
+        assert self.budget.decoding_bytes == sum(self.decoding.values())
+        assert self.budget.promised_bytes == sum(self.promised.values())
 
     @invariant()
     def shared_out_fairly(self) -> None:
-        """What accounts may ask for adds up to no more than the budget, and leaves a part free;
-        that and what decoding may add is all of it."""
-        assert sum(account.limit_bytes for account in self.held) <= TOTAL * 2 // 3
+        """What accounts may ask for adds up to no more than the budget, and leaves a part for
+        newcomers as large as what workers may decode into."""
+        limits = sum(account.limit_bytes for account in self.held)
+        assert limits + 2 * self.budget.most_decoding_bytes() <= TOTAL
         for account in self.held:
-            assert account.limit_bytes + account.spare_bytes == TOTAL // len(self.held)
             assert account.limit_bytes >= TOTAL * 2 // 3 // len(self.held) - 1
 
 
@@ -103,7 +133,7 @@ class Laws(SynchronousTestCase):
                 while account.has_room(MIB // 8):
                     account.reserve(MIB // 8)
             newcomer = budget.open()
-            part = min(newcomer.limit_bytes, SPARE_BYTES)
+            part = min(newcomer.limit_bytes, SPARE_BYTES // 4)
             self.assertTrue(newcomer.has_room(part))
             newcomer.reserve(1)
             self.assertTrue(newcomer.has_room(part - 1))
@@ -140,3 +170,42 @@ class Laws(SynchronousTestCase):
         self.assertEqual(300, other.limit_bytes)
         budget.close(one)
         self.assertEqual((0, 600), (budget.used_bytes, other.limit_bytes))
+
+    def test_limits_hold(self) -> None:
+        """Whoever always asks first, what is requested and what is decoded each stay within
+        their parts, so together within the budget."""
+
+        @examples(100)
+        @given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(1, 200))))
+        def check(steps: list[tuple[int, bool, int]]) -> None:
+            budget = Budget(TOTAL)
+            accounts = [budget.open() for _ in range(5)]
+            for number, is_decoding, length in steps:
+                account = accounts[number]
+                if is_decoding and length <= budget.most_decoding_bytes():
+                    if budget.may_decode(length):
+                        account.begin_decoding(length)
+                elif account.has_room(length):
+                    account.reserve(length)
+            self.assertLessEqual(budget.used_bytes, TOTAL)
+
+        check()
+
+
+class Turns(SynchronousTestCase):
+    """Who waits comes before who looks at the right moment."""
+
+    def test_first_come(self) -> None:
+        """Only the first is let through; asking again keeps the place, leaving opens it."""
+        line = Line()
+        self.assertTrue(line.lets("anybody"))
+        for who in ("first", "second", "first"):
+            line.join(who)
+        self.assertEqual([True, False, False], [line.lets(w) for w in ("first", "second", "new")])
+        line.leave("first")
+        line.leave("never there")
+        self.assertEqual([False, True, False], [line.lets(w) for w in ("first", "second", "new")])
+        line.join("first")
+        self.assertFalse(line.lets("first"))
+        line.leave("second")
+        self.assertTrue(line.lets("first"))

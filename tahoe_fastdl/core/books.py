@@ -11,6 +11,8 @@ its pages (a share given up, bytes given back); ``opening``, ``covering`` and
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field, frozen
 
 from .. import errors
@@ -24,10 +26,10 @@ from .reads import Kind, Read, ReadBook
 from .rows import Rows
 from .servers import Server
 from .share import Share
-from .window import Account
+from .window import Account, Line
 
-# How long a reader without room waits for others before it takes one segment
-# more than the budget has: longer than any download that moves holds its bytes.
+# How long a reader without room waits while nobody gives any back before it takes one
+# segment more than the budget has: longer than a download that moves holds on to its bytes.
 STARVE_S = 1.0
 
 # The other servers may need so much longer to say what they have than the first one did,
@@ -102,7 +104,11 @@ class Books:
     dirty: bool = False
     starving_until: float | None = None  # then a reader without room gets its next segment
     may_overdraw: bool = False  # that time came, and there is still no room
-    is_blocked: bool = False  # waits for room or a slot that another download holds
+    releases_seen: int = 0  # of the budget, when the waiting began
+    waits: dict[Line, Callable[[], bool]] = field(
+        factory=dict
+    )  # -> whether what it is for is there
+    outgrew_bytes: int | None = None  # a fair share that was too small
     last_failure: str | None = None
     _live_servers: frozenset[int] | None = field(default=None, init=False)
 
@@ -174,25 +180,88 @@ class Books:
         return 0 < reader.held_bytes >= part and not self.is_starving(reader)
 
     def has_room(self, length: int) -> bool:
-        """Whether *length* bytes fit; if not, somebody has to free some first."""
-        assert self.account is not None
-        if self.account.has_room(length):
+        """Whether *length* bytes fit, and nobody waits for room before us."""
+        account = self.account
+        assert account is not None
+        is_next = account.budget.room.lets(self) or account.budget.is_unused()
+        if is_next and account.has_room(length):
             self.starving_until, self.may_overdraw = None, False
             return True
-        self.is_blocked = True
         return False
+
+    def wait_for_room(self, length: int) -> None:
+        """Somebody has to free bytes before *length* of them fit: others, if they are
+        within our part; or the part has to grow."""
+        account = self.account
+        assert account is not None
+        budget = account.budget
+        if account.is_within_limit(length):
+            self.wait_in(budget.room, lambda: account.has_room(length))
+        else:
+            self.outgrew_bytes = account.limit_bytes
+
+    def has_slot(self, number: int) -> bool:
+        """Whether one more read may be sent to this server; if not, it is waited for."""
+        server = self.servers[number]
+        if server.has_slot() and server.line.lets(self):
+            return True
+        self.wait_in(server.line, server.has_slot)
+        return False
+
+    def wait_in(self, line: Line, is_there: Callable[[], bool]) -> None:
+        """Stand in *line* until a plan does without."""
+        line.join(self)
+        self.waits[line] = is_there
+
+    def begin_plan(self) -> dict[Line, Callable[[], bool]]:
+        """What was waited for will be tried again.
+
+        :return: for :meth:`end_plan`.
+        """
+        before, self.waits, self.outgrew_bytes = self.waits, {}, None
+        return before
+
+    def end_plan(self, before: dict[Line, Callable[[], bool]]) -> None:
+        """Leave the lines of *before* for which there is no need any more."""
+        for line in before:
+            if line not in self.waits:
+                line.leave(self)
+
+    def may_go_on(self) -> bool:
+        """Whether a plan would find something that the last one had to wait for."""
+        grown = self.outgrew_bytes is not None and (
+            self.account is not None and self.account.limit_bytes > self.outgrew_bytes
+        )
+        return grown or any(line.lets(self) and is_there() for line, is_there in self.waits.items())
 
     def starve(self, now: float) -> bool:
         """There is no room and a reader needs its next segment.
 
-        Whoever holds the room usually frees some soon; one who pauses may hold it
-        for ever, so after STARVE_S the segment is fetched all the same.
+        Whoever holds the room usually frees some soon; those who pause may hold it
+        for ever, so when nobody gave back any for STARVE_S the segment is fetched all
+        the same.
 
         :return: whether that time has come.
         """
         if not self.may_overdraw and self.starving_until is None:
-            self.starving_until = now + STARVE_S
+            self._wait_for_release(now)
         return self.may_overdraw
+
+    def _wait_for_release(self, now: float) -> None:
+        assert self.account is not None
+        self.releases_seen = self.account.budget.releases
+        self.starving_until = now + STARVE_S
+
+    def starved(self, now: float) -> bool:
+        """The time of :meth:`starve` is up.
+
+        :return: whether nobody gave back anything meanwhile.
+        """
+        if self.account is not None and self.account.budget.releases != self.releases_seen:
+            self._wait_for_release(now)
+            return False
+        self.starving_until, self.may_overdraw = None, True
+        return True
 
     def release(self, length: int) -> None:
         """Give *length* bytes back."""
@@ -238,8 +307,7 @@ class Books:
             if start >= 2**63:  # no server can be asked that
                 self.retire(share, "hashes out of reach")
                 return
-            if not self.servers[share.server].has_slot():
-                self.is_blocked = True
+            if not self.has_slot(share.server):
                 return
             self.send(share, kind, start, stop - start, now)
 

@@ -71,7 +71,7 @@ class Covering:
         mask = read.mask & books.rows.admitted & ~read.share.late
         allowed = HEDGE_FREE_BYTES + HEDGE_PART * counters.bytes_received
         cheap = counters.bytes_hedged + read.length <= allowed
-        fits = books.account is not None and books.account.is_free(
+        fits = books.account is not None and books.account.budget.is_free(
             self._hedging_bytes + read.length
         )
         if mask and cheap and fits and self._has_spare(read, mask):
@@ -126,7 +126,6 @@ class Covering:
 
         :param whole: see ``Opening.whole_length``.
         """
-        books = self._books
         self._measure_pace()
         while not self.send_desires(whole, now):  # what waits for a slot goes first
             reader = self._next_reader()
@@ -137,9 +136,9 @@ class Covering:
             rest = todo >> first
             run = (~rest & (rest + 1)).bit_length() - 1
             length = self._stripe(run, reader, now)
+            if length is None:
+                self._feed_starving(whole, now)
             if not length:
-                if books.is_blocked:
-                    self._feed_starving(whole, now)
                 return
             self._admit_run(first, first + length, now)
 
@@ -187,8 +186,9 @@ class Covering:
         self._depth_bytes = max(MIN_DEPTH_BYTES if known else FIRST_DEPTH_BYTES, int(depth))
         self._span_bytes = span_bytes(sum(rates) / len(rates) if rates else 0.0)
 
-    def _stripe(self, run: int, reader: Reader, now: float) -> int:
-        """How many of the next *run* segments to admit for *reader* now; 0: none yet."""
+    def _stripe(self, run: int, reader: Reader, now: float) -> int | None:
+        """How many of the next *run* segments to admit for *reader* now; 0: none yet;
+        None: there is no room for one."""
         books, geometry = self._books, self._books.geometry
         account, size = books.account, self._books.geometry.segment_size
         assert account is not None
@@ -222,7 +222,8 @@ class Covering:
             length = min(length, max(1, depth // size))
         while not books.has_room(length * size):
             if flight or (length == 1 and (self._will_free() or not account.is_alone())):
-                return 0
+                books.wait_for_room(length * size)
+                return None
             if length == 1:
                 break  # nothing will ever make more room: a segment larger than it
             length //= 2
@@ -326,21 +327,22 @@ class Covering:
     def send_desires(self, whole: int, now: float) -> bool:
         """Ask for every block that is desired; whether some wait for a slot."""
         books, geometry = self._books, self._books.geometry
-        waiting = False
+        waiting = 0
         for share in books.counted_on.values():
             desire = share.ledger.desire()
             if not desire or share.retired:
                 continue
-            server = books.servers[share.server]
             data = books.layout_of(share).data
-            if whole and server.has_slot():
+            if whole and books.has_slot(share.server):
                 books.send(share, Kind.BLOCKS, 0, whole, now, desire, data)
                 continue
             for first, stop in cut_reads(desire, geometry.block_size, MAX_READ_BYTES):
-                if not server.has_slot():
-                    waiting = books.is_blocked = True
+                if not books.has_slot(share.server):
+                    waiting += count_bits(share.ledger.desire()) * geometry.block_size
                     break
                 start = data + geometry.block_start(first)
                 length = geometry.block_start(stop) - geometry.block_start(first)
                 books.send(share, Kind.BLOCKS, start, length, now, mask_of(first, stop), data)
-        return waiting
+        assert books.account is not None
+        books.account.promise(waiting)
+        return waiting > 0

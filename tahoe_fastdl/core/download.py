@@ -112,8 +112,8 @@ class Download:
         return min((when for when in deadlines if when is not None), default=None)
 
     def wake(self) -> None:
-        """Room or a slot that another download held is free."""
-        if self._books.is_blocked:
+        """Another download's turn is over: perhaps it freed what we wait for."""
+        if self._books.may_go_on():
             self._books.changed()
 
     @property
@@ -244,6 +244,7 @@ class Download:
         books.reads.drop_all()
         books.rows = Rows(books.k)
         books.starving_until, books.may_overdraw = None, False
+        books.end_plan(books.begin_plan())
         self._opening.reset()
         self._proving.reset()
         self._held.clear()
@@ -304,8 +305,8 @@ class Download:
             books.search.until = None
             books.changed()
         if books.starving_until is not None and books.starving_until <= now:
-            books.starving_until, books.may_overdraw = None, True
-            books.changed()
+            if books.starved(now):
+                books.changed()
         for read in books.reads.take_overdue(now):
             books.changed()
             if read.stage is Stage.ABANDONED:
@@ -328,9 +329,13 @@ class Download:
         books.dirty = False
         books.counters.plans += 1
         books.cpu_busy = event.cpu_busy
-        books.is_blocked = False
-        if not books.readers:
-            return
+        before = books.begin_plan()
+        if books.readers:
+            self._plan(now)
+        books.end_plan(before)
+
+    def _plan(self, now: float) -> None:
+        books = self._books
         if books.metadata.ueb is None:
             self._opening.scout(now)
             self._opening.seek_ueb(now)

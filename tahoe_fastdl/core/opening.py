@@ -88,6 +88,7 @@ class Opening:
         if not self._scouted and not books.has_room(books.k * (stop - start)):
             assert books.account is not None
             if not books.account.is_alone() and not books.starve(now):
+                books.wait_for_room(books.k * (stop - start))
                 return
         shares = [share for share in books.shares.values() if not share.late]
         asked = {s.shnum for s in shares if s.id in self._scouted and not s.retired}
@@ -96,8 +97,7 @@ class Opening:
             fresh, books.servers, 1, asked, books.k - len(asked), stop - start, books.k,
             books.cpu_busy,
         ):  # fmt: skip
-            if not books.servers[share.server].has_slot():
-                books.is_blocked = True
+            if not books.has_slot(share.server):
                 continue
             self._scouted.add(share.id)
             books.send(share, Kind.BLOCKS, start, stop - start, now)
@@ -211,9 +211,11 @@ class Opening:
                 continue
             books.admit(mask & ~books.rows.admitted)
             books.count_on(share, mask)
-            books.reserve(len(fragment.data))
             kept = self.keep_blocks(share, fragment, mask, layout.data)
-            books.release(len(fragment.data) - kept)
+            if kept and not fragment.is_reserved:
+                books.reserve(kept)
+            elif kept:
+                fragment.is_reserved = False
 
     # -- answers --------------------------------------------------------------
 

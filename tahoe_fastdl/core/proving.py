@@ -57,6 +57,8 @@ class Proving:
         for segnum, inquest in rows.inquests.items():
             good = {books.shares[s].shnum: books.shares[s] for s in sorted(inquest.good)}
             if len(good) >= books.k and not rows.decoding >> segnum & 1 and tree.leaf(segnum):
+                if not self._has_room(segnum, segnum + 1):
+                    return
                 self._start(segnum, segnum + 1, list(good.values())[: books.k])
         while rows.ready and len(self._batches) < MAX_DECODES:
             segnum = (rows.ready & -rows.ready).bit_length() - 1
@@ -70,13 +72,25 @@ class Proving:
             chosen = self._holders(segnum)
             for share in chosen:
                 stop = share.block_run(segnum, stop)
+            if not self._has_room(segnum, stop):
+                return
             self._start(segnum, stop, chosen)
 
     def _most_bytes(self) -> int:
-        """What one batch may add to the bytes that are held: all of them together no
-        more than the part of the memory that is not given to requests."""
+        """What one batch decodes into, so that all workers find room for theirs."""
         assert self._books.account is not None
-        return min(DECODE_BYTES, self._books.account.spare_bytes // MAX_DECODES)
+        return min(DECODE_BYTES, self._books.account.budget.most_decoding_bytes() // MAX_DECODES)
+
+    def _has_room(self, first: int, stop: int) -> bool:
+        """Whether a worker may decode these segments now; if not, that is waited for."""
+        books, geometry = self._books, self._books.geometry
+        assert books.account is not None
+        budget = books.account.budget
+        length = geometry.segment_start(stop) - geometry.segment_start(first)
+        if budget.workers.lets(books) and budget.may_decode(length):
+            return True
+        books.wait_in(budget.workers, lambda: budget.may_decode(length))
+        return False
 
     def _holders(self, segnum: int) -> list[Share]:
         """k shares of distinct shnums that hold the block, primaries first."""
@@ -92,7 +106,8 @@ class Proving:
         assert tree is not None and len(chosen) == books.k
         hashes = tuple(tree.leaf(segnum) or b"" for segnum in range(first, stop))
         length = geometry.segment_start(stop) - geometry.segment_start(first)
-        books.reserve(length)
+        assert books.account is not None
+        books.account.begin_decoding(length)
         self._last_batch += 1
         books.counters.batches += 1
         shares = tuple(share.id for share in chosen)
@@ -117,6 +132,8 @@ class Proving:
             return None
         for segnum in bad:
             self._on_bad(segnum, batch)
+        assert books.account is not None
+        books.account.end_decoding(batch.reserved_bytes)
         good = mask_of(batch.first, batch.stop) & ~sum(1 << segnum for segnum in bad)
         books.rows.finish(good)
         books.forget_blocks(good)
@@ -195,6 +212,8 @@ class Proving:
             the segment is lost.
         """
         books = self._books
+        if not self._has_room(segnum, segnum + 1):
+            return
         holders = {s.id: s.shnum for s in books.shares.values() if s.ledger.have >> segnum & 1}
         chosen = inquest.next_guess(books.k, holders)
         if chosen is None and not is_last:

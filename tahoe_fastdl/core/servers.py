@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from .window import Line
+
 # Before anything is measured: a home line's ping, a slow disk's rate.
 DEFAULT_LATENCY_S = 0.1
 DEFAULT_RATE = 20e6
@@ -45,6 +47,7 @@ class Server:
 
     def __init__(self, max_reads: int = 0) -> None:
         self.max_reads = max_reads
+        self.line = Line()  # of downloads that wait for a slot
         self.latency_s: float | None = None
         self.deviation_s = 0.0
         self.rate: float | None = None

@@ -8,7 +8,7 @@ and ``forensics`` read what they need through :meth:`Share.peek`.
 
 from __future__ import annotations
 
-from attrs import define, frozen
+from attrs import define
 
 from .geometry import Geometry, mask_of
 from .layout import Layout
@@ -16,13 +16,14 @@ from .ledger import Ledger
 from .merkle import MerkleTree
 
 
-@frozen
+@define(eq=False)
 class Fragment:
     """Share bytes ``[start, start + len(data))`` of a read up to *asked_stop*."""
 
     start: int
     asked_stop: int
     data: bytes
+    is_reserved: bool = True  # for itself, and not for a buffer that has the same bytes
 
     def peek(self, start: int, length: int) -> bytes | None:
         """Share bytes ``[start, start + length)`` if this answer has them all."""
@@ -95,7 +96,7 @@ class Share:
 
     def drop_fragments(self) -> int:
         """Forget all of them; the bytes that freed."""
-        freed = sum(len(fragment.data) for fragment in self._fragments)
+        freed = sum(len(f.data) for f in self._fragments if f.is_reserved)
         self._fragments.clear()
         return freed
 

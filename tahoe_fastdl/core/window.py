@@ -1,10 +1,11 @@
-"""The byte budget of a node, and how deep one download may reach.
+"""The byte budget of a node, how deep one download may reach, and whose turn it is.
 
 Pure.  One :class:`Budget` serves all downloads of a client; each has an
 :class:`Account`.  Laws: every byte requested, received or decoded is reserved
-first and released exactly once; accounts together stay within the budget,
-with two exceptions, one segment each: a segment larger than the budget, and a
-reader that has waited in vain for others to free some (``books.STARVE_S``).
+first and released exactly once; what is requested, received or waits for its
+reader, and what workers decode into, each stay within a part of the budget of
+their own.  Exceptions, one segment each: a segment larger than its part, and a
+reader that waits while nobody gives anything back (``books.STARVE_S``).
 """
 
 from __future__ import annotations
@@ -12,8 +13,34 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
-# What a download that is alone leaves for newcomers and for what it decodes.
+# What a download that is alone leaves, half for newcomers and half for decoding:
+# two batches of the largest (``proving.DECODE_BYTES``) at once.
 SPARE_BYTES = 8 * MIB
+# What each download may have of hashes and the like, for which it does not ask.
+METADATA_BYTES = 16 * KIB
+
+
+class Line:
+    """Those who wait for one thing, first come, first served.
+
+    Whoever looks at the right moment would otherwise have it all: a download
+    whose read was answered plans at once, in the very turn that frees something.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[object, None] = {}
+
+    def lets(self, who: object) -> bool:
+        """Whether nobody is before *who*, waiting or not."""
+        return next(iter(self._waiting), who) is who
+
+    def join(self, who: object) -> None:
+        """*who* waits, where it was if it did before."""
+        self._waiting.setdefault(who)
+
+    def leave(self, who: object) -> None:
+        """*who* has what it wanted, or wants it no more."""
+        self._waiting.pop(who, None)
 
 
 class Budget:
@@ -23,6 +50,11 @@ class Budget:
         self.total_bytes = total_bytes
         self.used_bytes = 0
         self.peak_bytes = 0
+        self.decoding_bytes = 0  # of those used
+        self.promised_bytes = 0  # beside those used: admitted, and waiting for a slot
+        self.releases = 0  # how often somebody gave bytes back
+        self.room = Line()
+        self.workers = Line()
         self._accounts: set[Account] = set()
 
     def open(self) -> Account:
@@ -33,6 +65,8 @@ class Budget:
 
     def close(self, account: Account) -> None:
         """The download is over: whatever it still held is free again."""
+        account.end_decoding(account.decoding_bytes)
+        account.promise(0)
         account.release(account.used_bytes)
         self._accounts.discard(account)
 
@@ -41,42 +75,67 @@ class Budget:
         """Whether no download is active."""
         return not self._accounts
 
+    @property
+    def accounts(self) -> int:
+        """How many downloads are active."""
+        return len(self._accounts)
+
     def fair_bytes(self) -> int:
         """What one account may ask for.
 
-        A third is not shared out, so that a newcomer finds room at once even
-        when everybody else is paused, and decoding, for which nobody waits,
-        finds room for its output before the blocks it used are free.  Who is
-        alone leaves no more than these two need.
+        A third is not shared out, so that newcomers find room at once even when
+        everybody else is paused, and decoding does before the blocks it uses up are
+        free.  Who is alone leaves no more than these two need.
         """
-        accounts = max(1, len(self._accounts))
         spare = self.total_bytes - 2 * self.total_bytes // 3
-        if accounts == 1:
+        if self.accounts <= 1:
             spare = min(spare, SPARE_BYTES)
-        return (self.total_bytes - spare) // accounts
+        return (self.total_bytes - spare) // max(1, self.accounts)
 
-    def spare_bytes(self) -> int:
-        """One account's part of what is not shared out."""
-        return self.total_bytes // max(1, len(self._accounts)) - self.fair_bytes()
+    def most_decoding_bytes(self) -> int:
+        """What all workers together may decode into."""
+        return min(self.total_bytes // 3, SPARE_BYTES) // 2
+
+    def is_free(self, length: int) -> bool:
+        """Whether *length* bytes more may be requested."""
+        steady = self.used_bytes - self.decoding_bytes + self.promised_bytes
+        return steady + length <= self.most_steady_bytes()
+
+    def is_unused(self) -> bool:
+        """Whether nobody has anything."""
+        return self.used_bytes + self.promised_bytes == 0
+
+    def most_steady_bytes(self) -> int:
+        """What may be requested, received and waiting for readers."""
+        metadata = min(self.accounts * METADATA_BYTES, self.total_bytes // 16)
+        return self.total_bytes - self.most_decoding_bytes() - metadata
+
+    def may_decode(self, length: int) -> bool:
+        """Whether *length* bytes more may be decoded; a segment by itself always may."""
+        return (
+            self.decoding_bytes == 0 or self.decoding_bytes + length <= self.most_decoding_bytes()
+        )
 
 
 class Account:
     """What one download holds of the budget."""
 
     def __init__(self, budget: Budget) -> None:
-        self._budget = budget
+        self.budget = budget
         self.used_bytes = 0
         self.peak_bytes = 0
+        self.decoding_bytes = 0
+        self.promised_bytes = 0
 
     @property
     def limit_bytes(self) -> int:
         """The fair share of now; it moves as downloads come and go."""
-        return self._budget.fair_bytes()
+        return self.budget.fair_bytes()
 
-    @property
-    def spare_bytes(self) -> int:
-        """What decoding may add to that."""
-        return self._budget.spare_bytes()
+    def is_within_limit(self, length: int) -> bool:
+        """Whether *length* more bytes are within its fair share; something always is."""
+        mine = self.used_bytes + self.promised_bytes
+        return mine == 0 or mine + length <= self.limit_bytes
 
     def has_room(self, length: int) -> bool:
         """Whether *length* more bytes fit.
@@ -84,31 +143,43 @@ class Account:
         They fit anyhow when nobody holds anything, for a segment may be larger
         than the budget; and who holds nothing needs no more than free bytes.
         """
-        budget = self._budget
-        if budget.used_bytes == 0:
+        if self.budget.is_unused():
             return True
-        if self.used_bytes and self.used_bytes + length > self.limit_bytes:
-            return False
-        return self.is_free(length)
-
-    def is_free(self, length: int) -> bool:
-        """Whether *length* bytes of the budget are free, whoever may take them."""
-        return self._budget.used_bytes + length <= self._budget.total_bytes
+        return self.is_within_limit(length) and self.budget.is_free(length)
 
     def is_alone(self) -> bool:
         """Whether no other account holds anything, so that waiting brings nothing."""
-        return self._budget.used_bytes == self.used_bytes
+        mine = self.used_bytes + self.promised_bytes
+        return self.budget.used_bytes + self.budget.promised_bytes == mine
 
     def reserve(self, length: int) -> None:
         """Take *length* bytes.  Whoever may wait asks :meth:`has_room` first;
         replacements for lost reads may not wait, the free part is theirs."""
         self.used_bytes += length
         self.peak_bytes = max(self.peak_bytes, self.used_bytes)
-        self._budget.used_bytes += length
-        self._budget.peak_bytes = max(self._budget.peak_bytes, self._budget.used_bytes)
+        self.budget.used_bytes += length
+        self.budget.peak_bytes = max(self.budget.peak_bytes, self.budget.used_bytes)
 
     def release(self, length: int) -> None:
         """Give *length* bytes back."""
         assert 0 <= length <= self.used_bytes, (length, self.used_bytes)
         self.used_bytes -= length
-        self._budget.used_bytes -= length
+        self.budget.used_bytes -= length
+        self.budget.releases += 1
+
+    def promise(self, length: int) -> None:
+        """From now on *length* bytes are admitted and will be reserved when there is a slot."""
+        self.budget.promised_bytes += length - self.promised_bytes
+        self.promised_bytes = length
+
+    def begin_decoding(self, length: int) -> None:
+        """Take *length* bytes for a worker; ``Budget.may_decode`` was asked."""
+        self.decoding_bytes += length
+        self.budget.decoding_bytes += length
+        self.reserve(length)
+
+    def end_decoding(self, length: int) -> None:
+        """The worker is done with *length* bytes; they wait for their reader."""
+        assert 0 <= length <= self.decoding_bytes, (length, self.decoding_bytes)
+        self.decoding_bytes -= length
+        self.budget.decoding_bytes -= length

@@ -47,6 +47,7 @@ class Delivery:
         self._on_delivered = on_delivered
         self._on_left = on_left
         self._clock = clock
+        self._reported = start
         self._pieces: dict[int, memoryview] = {}
         self._paused_since: float | None = None
         self._writing = False
@@ -73,7 +74,6 @@ class Delivery:
         if self._writing:  # the consumer resumed us from inside write()
             return
         self._writing = True
-        before = self.position
         try:
             while not self._over and self._paused_since is None:
                 piece = self._pieces.pop(self.position, None)
@@ -88,12 +88,17 @@ class Delivery:
             self.fail(Failure())
         finally:
             self._writing = False
-        if self.position > before and not self._over:
-            self._on_delivered(self.reader, self.position)
+        self._report()
         # A consumer that paused on the last bytes may still stop: like stock
         # we are not done before it resumes.
         if self.position >= self.stop_at and self._paused_since is None and not self._over:
             self._finish(None)
+
+    def _report(self) -> None:
+        """Say how far the consumer is: what it paused on is still in its hands."""
+        if self.position > self._reported and self._paused_since is None and not self._over:
+            self._reported = self.position
+            self._on_delivered(self.reader, self.position)
 
     def fail(self, failure: Failure) -> None:
         """The rest cannot be had."""
@@ -108,6 +113,9 @@ class Delivery:
     def _finish(self, result: Failure | None) -> None:
         self._over = True
         self._pieces.clear()
+        if self._paused_since is not None and self.position > self._reported:
+            self._reported = self.position  # it leaves, and had that much
+            self._on_delivered(self.reader, self.position)
         try:
             self.consumer.unregisterProducer()
         except Exception:  # noqa: BLE001 - as in stock this is how the read ends
@@ -132,6 +140,7 @@ class Delivery:
         if self._paused_since is not None:
             self.on_paused(self._clock() - self._paused_since)
             self._paused_since = None
+            self._report()
         if self._successor is not None:
             self._successor.resumeProducing()
         else:

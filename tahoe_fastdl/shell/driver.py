@@ -27,16 +27,6 @@ from .hub import Hub
 from .wire import Wire
 from .worker import Decoded, decode_batch
 
-# After these another download may find room or a slot.
-_FREEING = (
-    r.ReadAnswered,
-    r.ReadFailed,
-    r.ReaderDelivered,
-    r.ReaderLeft,
-    r.BatchDecoded,
-    r.TimePassed,  # a read may be given up
-)
-
 # How often the counters of all shares are added up while a download runs.
 ACCOUNT_S = 0.25
 
@@ -117,7 +107,6 @@ class Driver:
         self._next_reader = 0
         self._counted = (0, 0, 0, 0)
         self._accounted = 0.0
-        self._freed = False  # room or slots since the last turn
         hub.downloads.add(self)
 
     def is_usable(self, storage_broker: Any) -> bool:
@@ -193,7 +182,6 @@ class Driver:
         if not self._running:
             return
         self._events.append(event)
-        self._freed = self._freed or isinstance(event, _FREEING)
         if self._obeying:
             return
         self._obeying = True
@@ -226,9 +214,7 @@ class Driver:
         if not self._sinks or now > self._accounted + ACCOUNT_S:
             self._accounted = now
             self._account()
-        if self._freed:
-            self._freed = False
-            self._hub.wake_others(self)
+        self._hub.wake_others(self)
         if not self._sinks and not self.core.readers:
             self._on_idle()
 
@@ -237,7 +223,7 @@ class Driver:
         return not self._running
 
     def wake(self) -> None:
-        """Another download freed room or slots."""
+        """Another download's turn is over."""
         if self._running:
             self.core.wake()
             self._after()

@@ -30,7 +30,7 @@ class Wakeable(Protocol):
     """A download that may wait for room or for a slot."""
 
     def wake(self) -> None:
-        """Something was freed."""
+        """Another download's turn is over."""
 
 
 class Hub:
@@ -83,7 +83,7 @@ class Hub:
             self._busy = 1.0
 
     def wake_others(self, who: Wakeable) -> None:
-        """*who* freed room or slots: downloads that wait for them look again."""
+        """*who* may have freed room or slots, or left a line: those who come next look again."""
         for download in list(self.downloads):
             if download is not who:
                 download.wake()
