@@ -412,6 +412,48 @@ class Costs(SynchronousTestCase):
             simulation = Simulation(World(file, servers, (whole(file),))).run(until=2.1)
             self.assertGreater(only_reader(simulation).position, 0, (size, segment_size))
 
+    def small_and_far(
+        self, k: int, max_reads: int, latency_s: float = 1.0, rate: float = 1e9
+    ) -> Simulation:
+        """A file of seven segments, and as many servers as shares are needed."""
+        file = encode(900_000, k, k, SEGMENT)
+        servers = tuple(
+            evolve(each, latency_s=latency_s, rate=rate, max_reads=max_reads)
+            for each in spread(file, k)
+        )
+        return Simulation(World(file, servers, (whole(file),), segment_size_hint=SEGMENT))
+
+    def test_small_and_far(self) -> None:
+        """All of a file that comes in less than a round trip is asked for with its first bytes."""
+        for k in (1, 3, 10):
+            for max_reads in (0, 10):
+                simulation = self.small_and_far(k, max_reads).run(until=2.1)
+                self.assertIs(End.SERVED, only_reader(simulation).end, (k, max_reads))
+
+    def test_one_connection(self) -> None:
+        """Where reads side by side take connections of their own, small shares take one read."""
+        for k in (1, 3, 10):
+            simulation = self.small_and_far(k, max_reads=10).run()
+            self.assertEqual(k, len(simulation.sent))
+
+    def test_slow_line(self) -> None:
+        """On a slow line the first bytes do not wait for the rest of their shares."""
+        for max_reads in (0, 10):
+            simulation = self.small_and_far(3, max_reads, latency_s=0.02, rate=1e6)
+            first = -(-SEGMENT // 3) / 1e6
+            simulation.run(until=0.04 + 1.5 * first)
+            self.assertGreater(only_reader(simulation).position, 0, max_reads)
+
+    def test_rest_is_wanted(self) -> None:
+        """Whoever wants a part of a file does not get all of its shares."""
+        file = encode(900_000, 3, 3, SEGMENT)
+        servers = tuple(evolve(each, latency_s=1.0, rate=1e9) for each in spread(file, 3))
+        for reader in (read(0, 1000), read(800_000, 900_000), ReaderSpec(segnum=0)):
+            simulation = simulate(
+                World(file, servers, (reader,), segment_size_hint=file.segment_size)
+            )
+            self.assertLess(sum(sent.length for sent in simulation.sent), 2 * SEGMENT)
+
     def test_secondary_shares_wait(self) -> None:
         """No more than a bit is fetched of shares that must be decoded, while the servers of
         others have had no time to answer."""

@@ -147,6 +147,18 @@ class Choice(SynchronousTestCase):
         planner.server("A").on_sent(10**8, 0.0)
         self.assertEqual("B0", planner.chosen(1, 3))
 
+    def test_unknown_rate(self) -> None:
+        """A server that owes us much and has shown no rate is expected to be as the others."""
+        planner = Planner("A0 B0 C1")
+        for name in "AC":
+            planner.server(name).latency_s, planner.server(name).rate = 0.1, 1e6
+        silent = planner.server("B")
+        silent.bytes_in_flight = 4 * LENGTH
+        self.assertEqual("A0", planner.chosen(1, 3, taken="1"))
+        silent.bytes_in_flight = 0
+        planner.server("A").bytes_in_flight = LENGTH
+        self.assertEqual("B0", planner.chosen(1, 3, taken="1"))
+
     def test_two_digits(self) -> None:
         """Share numbers up to 255 are nothing special."""
         self.assertEqual("A[255]".replace("[", "").replace("]", ""),

@@ -146,6 +146,11 @@ class Inquest:
         return next(self.guesses, None)
 
 
+def data_stop(geometry: Geometry) -> int:
+    """Where the blocks of a share of this geometry end."""
+    return expected_layout(geometry).data + geometry.block_start(geometry.num_segments)
+
+
 def whole_share_length(geometry: Geometry) -> int:
     """The length of a share of this geometry up to where its UEB begins."""
     return expected_layout(geometry).uri_extension

@@ -13,18 +13,21 @@ from collections.abc import Callable
 from .. import errors
 from . import records as r
 from .books import Books
-from .forensics import check_whole, whole_share_length
+from .forensics import check_whole, data_stop, whole_share_length
 from .geometry import Geometry, mask_of
 from .layout import V2_HEADER_SIZE, expected_layout, parse_header
 from .metadata import UEB_READ_SIZE
 from .plan import choose_shares, runs_of
 from .readers import Reader
 from .reads import Kind, Read
+from .servers import CAUTIOUS_RATE, DEFAULT_LATENCY_S
 from .share import Fragment, Share
 from .window import KIB
 
 # A share of at most this length is fetched and checked whole.
 SMALL_SHARE_BYTES = 16 * KIB
+# What comes in this time is asked for in the same message: that costs as much by itself.
+MESSAGE_S = 0.001
 
 
 class Opening:
@@ -97,10 +100,46 @@ class Opening:
             fresh, books.servers, 1, asked, books.k - len(asked), stop - start, books.k,
             books.cpu_busy,
         ):  # fmt: skip
-            if not books.has_slot(share.server):
-                continue
-            self._scouted.add(share.id)
+            if books.has_slot(share.server):
+                self._scouted.add(share.id)
+                self._send_scout(share, start, stop, now)
+
+    def _send_scout(self, share: Share, start: int, stop: int, now: float) -> None:
+        """Ask for the first blocks, and for the rest of the share too if that is here
+        before an answer to another question could be."""
+        books = self._books
+        server = books.servers[share.server]
+        rest = self._rest_of(share, start, stop)
+        rate = server.rate or CAUTIOUS_RATE
+        latency = DEFAULT_LATENCY_S if server.latency_s is None else server.latency_s
+        if rest and server.bytes_in_flight + stop - start + rest > rate * latency:
+            rest = 0
+        # Over Foolscap the answer to a second read comes right behind that to the first;
+        # over HTTP it would take a connection of its own.
+        if rest and not server.max_reads and rest > MESSAGE_S * rate:
             books.send(share, Kind.BLOCKS, start, stop - start, now)
+            books.send(share, Kind.BLOCKS, stop, rest, now)
+        else:
+            books.send(share, Kind.BLOCKS, start, stop + rest - start, now)
+
+    def _rest_of(self, share: Share, start: int, stop: int) -> int:
+        """How many bytes a share that is scouted up to *stop* may have behind that which are
+        wanted: none if not all of the file is, or not of this share for certain."""
+        books, guesses = self._books, self._books.metadata.guesses
+        size = guesses[0].size
+        is_wanted = start == 0 and any(
+            reader.start == 0 and reader.stop is not None and reader.stop >= size
+            for reader in books.readers.values()
+        )
+        if not is_wanted or share.shnum >= books.k:
+            return 0
+        hashes = max(whole_share_length(guess) - data_stop(guess) for guess in guesses)
+        rest = max(data_stop(guess) for guess in guesses) + V2_HEADER_SIZE - stop
+        if books.servers[share.server].max_reads and hashes <= SMALL_SHARE_BYTES:
+            rest += hashes + UEB_READ_SIZE  # or the UEB would take another connection
+        assert books.account is not None
+        is_small = books.k * rest <= books.account.limit_bytes // 3
+        return rest if rest > 0 and is_small and books.has_room(stop + rest) else 0
 
     # -- the UEB --------------------------------------------------------------
 
@@ -184,14 +223,15 @@ class Opening:
         for reader in books.readers.values():
             self.resolve(reader)
             todo |= reader.todo
-        in_flight = {read.share.id: read for read in books.reads if read.kind is Kind.BLOCKS}
         for share in books.shares.values():
             share.late = 0
-        for share_id in sorted(self._scouted & books.shares.keys()):
-            share, read = books.shares[share_id], in_flight.get(share_id)
-            if read is None:
-                self._take_scouted(share, geometry, todo)
+        scouted = self._scouted & books.shares.keys()
+        for share_id in sorted(scouted):
+            self._take_scouted(books.shares[share_id], geometry, todo)
+        for read in books.reads:
+            if read.kind is not Kind.BLOCKS or read.share.id not in scouted:
                 continue
+            share = read.share
             data = books.layout_of(share).data
             mask = todo & mask_of(*geometry.whole_blocks(read.start - data, read.stop - data))
             books.admit(mask & ~books.rows.admitted)

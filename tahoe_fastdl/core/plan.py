@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
+from statistics import median_low
 
-from .servers import Server
+from .servers import DEFAULT_RATE, Server
 from .share import Share
 from .window import KIB
 
@@ -84,11 +85,14 @@ def choose_shares(
         if servers[share.server].stalled:
             cost += STALLED_S
         by_server.setdefault(share.server, []).append((cost, share.shnum, share.id, share))
+    # One of which nothing is known must not look better than those that answer.
+    rates = [rate for rate in (servers[server].rate for server in by_server) if rate is not None]
+    typical = median_low(rates) if rates else DEFAULT_RATE
     heap: list[tuple[float, int, int, int]] = []  # the last: secondaries that it counts
     waits: dict[int, tuple[float, float]] = {}
     for server, offers in by_server.items():
         offers.sort(reverse=True)
-        first, second = (servers[server].expected_s(length * times) for times in (1, 2))
+        first, second = (servers[server].expected_s(length * times, typical) for times in (1, 2))
         waits[server] = (first, second - first)
         heap.append((first + offers[-1][0], server, 0, 0))
     heapq.heapify(heap)

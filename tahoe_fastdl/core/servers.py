@@ -61,9 +61,12 @@ class Server:
         """Whether one more read may be sent now."""
         return self.max_reads == 0 or self.reads_in_flight < self.max_reads
 
-    def expected_s(self, length: int) -> float:
-        """Seconds until *length* more bytes would be here, behind all that was asked."""
-        return self._seconds(self.bytes_in_flight + length, DEFAULT_RATE)
+    def expected_s(self, length: int, unknown_rate: float = DEFAULT_RATE) -> float:
+        """Seconds until *length* more bytes would be here, behind all that was asked.
+
+        :param unknown_rate: what to expect if the server has shown no rate yet.
+        """
+        return self._seconds(self.bytes_in_flight + length, unknown_rate)
 
     def _seconds(self, length: int, default_rate: float) -> float:
         latency = DEFAULT_LATENCY_S if self.latency_s is None else self.latency_s
