@@ -430,6 +430,19 @@ class Costs(SynchronousTestCase):
                 simulation = self.small_and_far(k, max_reads).run(until=2.1)
                 self.assertIs(End.SERVED, only_reader(simulation).end, (k, max_reads))
 
+    def test_wrong_guess_of_a_small_file(self) -> None:
+        """Whatever was expected, a file of less than a MiB takes no round trip for it."""
+        for segment_size, hint in ((SEGMENT, MIB), (MIB, SEGMENT), (300_000, SEGMENT)):
+            for max_reads in (0, 10):
+                file = encode(900_000, 3, 3, segment_size)
+                servers = tuple(
+                    evolve(each, latency_s=1.0, rate=1e9, max_reads=max_reads)
+                    for each in spread(file, 3)
+                )
+                world = World(file, servers, (whole(file),), segment_size_hint=hint)
+                simulation = Simulation(world).run(until=2.1)
+                self.assertIs(End.SERVED, only_reader(simulation).end, (segment_size, max_reads))
+
     def test_one_connection(self) -> None:
         """Where reads side by side take connections of their own, small shares take one read."""
         for k in (1, 3, 10):

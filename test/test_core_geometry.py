@@ -21,7 +21,8 @@ from tahoe_fastdl.errors import FileTooLarge, MalformedUEB
 from .sharemaker import encode, segment_size_of
 from .strategies import examples
 
-LIKELY = (1024 * 1024, 128 * 1024)
+MIB = 1024 * 1024
+LIKELY = (MIB, 128 * 1024)
 
 
 def tahoe_sizes(size: int, k: int, segment_size: int) -> dict[str, int]:
@@ -105,6 +106,19 @@ class AgainstTahoe(SynchronousTestCase):
 
         check()
         self.assertEqual(Geometry.of(100, 5, 5, 35).max_segment_size(LIKELY), 35)
+
+    def test_expect_of_next(self) -> None:
+        """A file of one segment tells only that a smaller size was wrong."""
+        for size, allowed, expected, told in (
+            (10**7, 131072, MIB, 131072),
+            (10**5, MIB, 131072, 131072),
+            (10**6, MIB, 131072, MIB),
+            (10**6, MIB, MIB, MIB),
+            (10**6, MIB, 9 * MIB, 9 * MIB),
+            (5 * MIB, 8 * MIB, MIB, 5 * MIB),
+        ):
+            geometry = Geometry.guess(size, 1, 1, allowed)
+            self.assertEqual(told, geometry.expect_of_next(expected, LIKELY), (size, expected))
 
     def test_real_shares(self) -> None:
         """Blocks lie in a real share where the geometry says, and end where its data ends."""

@@ -91,6 +91,17 @@ class Geometry:
                 return size
         return self.segment_size
 
+    def expect_of_next(self, expected: int, likely: Sequence[int]) -> int:
+        """The segment size to expect of the next file, after this one.
+
+        :param expected: what was expected of this one, which a file of one segment
+            refutes only if it is larger.
+        """
+        size = self.max_segment_size(likely)
+        if size is None and self.size > expected:
+            size = min((each for each in likely if each >= self.size), default=self.segment_size)
+        return expected if size is None else size
+
     def block_start(self, segnum: int) -> int:
         """Where block *segnum* begins, from the start of the share's data.
 

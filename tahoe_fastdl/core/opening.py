@@ -115,8 +115,10 @@ class Opening:
         if rest and server.bytes_in_flight + stop - start + rest > rate * latency:
             rest = 0
         # Over Foolscap the answer to a second read comes right behind that to the first;
-        # over HTTP it would take a connection of its own.
-        if rest and not server.max_reads and rest > MESSAGE_S * rate:
+        # over HTTP it would take a connection of its own.  But if all of the share may be
+        # one block, it must not be cut in two.
+        is_one_block = any(guess.num_segments == 1 for guess in books.metadata.guesses)
+        if rest > MESSAGE_S * rate and not server.max_reads and not is_one_block:
             books.send(share, Kind.BLOCKS, start, stop - start, now)
             books.send(share, Kind.BLOCKS, stop, rest, now)
         else:

@@ -71,10 +71,10 @@ class Hub:
         return self._busy
 
     def learn_segment_size(self, geometry: Geometry) -> None:
-        """What the next file's encoder probably used: see ``Geometry.max_segment_size``."""
-        size = geometry.max_segment_size(COMMON_SEGMENT_SIZES)
-        if size is not None:
-            self.segment_size_hint = size
+        """What the next file's encoder probably used: see ``Geometry.expect_of_next``."""
+        self.segment_size_hint = geometry.expect_of_next(
+            self.segment_size_hint, COMMON_SEGMENT_SIZES
+        )
 
     def begin(self) -> None:
         """A reader joins: how idle we were while there was none says nothing."""
