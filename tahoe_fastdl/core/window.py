@@ -13,8 +13,8 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
-# What a download that is alone leaves, half for newcomers and half for decoding:
-# two batches of the largest (``proving.DECODE_BYTES``) at once.
+# What a download that is alone leaves, half for newcomers and half for decoding: two batches
+# of the largest (``proving.DECODE_BYTES``) at once.  Of a small budget it is half.
 SPARE_BYTES = 8 * MIB
 # What each download may have of hashes and the like, for which it does not ask.
 METADATA_BYTES = 16 * KIB
@@ -80,21 +80,21 @@ class Budget:
         """How many downloads are active."""
         return len(self._accounts)
 
+    def most_decoding_bytes(self) -> int:
+        """What all workers together may decode into."""
+        return min(self.total_bytes // 3, SPARE_BYTES // 2)
+
     def fair_bytes(self) -> int:
         """What one account may ask for.
 
-        A third is not shared out, so that newcomers find room at once even when
-        everybody else is paused, and decoding does before the blocks it uses up are
-        free.  Who is alone leaves no more than these two need.
+        Beside what is for decoding a part is not shared out, so that newcomers find
+        room at once even when everybody else is paused; who is alone leaves them less.
         """
-        spare = self.total_bytes - 2 * self.total_bytes // 3
-        if self.accounts <= 1:
-            spare = min(spare, SPARE_BYTES)
-        return (self.total_bytes - spare) // max(1, self.accounts)
-
-    def most_decoding_bytes(self) -> int:
-        """What all workers together may decode into."""
-        return min(self.total_bytes // 3, SPARE_BYTES) // 2
+        left = self.total_bytes - self.most_decoding_bytes()
+        left -= min(self.total_bytes // 6, SPARE_BYTES // 2)
+        if self.accounts > 1:
+            left = min(left, 2 * self.total_bytes // 3)
+        return left // max(1, self.accounts)
 
     def is_free(self, length: int) -> bool:
         """Whether *length* bytes more may be requested."""
