@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Union
 
 from attrs import define, field, frozen
 
+from misc.simulator.loop import Loop
 from tahoe_fastdl.core import records as r
 from tahoe_fastdl.core.download import Download, Options
 from tahoe_fastdl.core.geometry import Geometry
@@ -229,11 +229,12 @@ class SentRead:
     length: int
 
 
-class Simulation:
+class Simulation(Loop):
     """Runs a world.  ``run()`` ends when nothing can happen any more."""
 
     def __init__(self, world: World, beside: Simulation | None = None) -> None:
         """:param beside: a download by the same node, of the same servers."""
+        super().__init__()
         self.world = world
         self.now = 0.0
         self.random = random.Random(world.seed)
@@ -251,7 +252,6 @@ class Simulation:
         self.sent: list[SentRead] = []
         self.advices: list[tuple[int, int, r.AdviseCorrupt]] = []  # server, shnum
         self.searches = 0
-        self.events = 0
         self.most_decodes = 0
         file = world.file
         self.core = Download(
@@ -271,10 +271,6 @@ class Simulation:
         self._sequence = 0
         self._share_ids: dict[int, tuple[int, int]] = {}
         self._waiting = 0  # servers that have not said which shares they have
-        self._queue: deque[r.Event] = deque()
-        self._obeying = False
-        self._turn_scheduled = False
-        self._had_turn = False
         self._in_worker: dict[int, r.Decode] = {}
         self._decoded: dict[int, Decoded] = {}
         self._bad: dict[int, tuple[int, ...]] = {}
@@ -361,42 +357,22 @@ class Simulation:
         upcoming = self.core.next_deadline()
         assert upcoming is None or upcoming > deadline, "time passed and nothing moved"
 
-    def feed(self, event: r.Event) -> None:
-        """Give the core one event and obey, as the driver does."""
-        self._queue.append(event)
-        if self._obeying:
-            return
-        self._obeying = True
-        try:
-            while self._queue:
-                self.events += 1
-                assert self.events < MAX_EVENTS, "no end in sight"
-                for action in self.core.receive(self._queue.popleft(), self.now):
-                    self._obey(action)
-                self.check_laws()
-        finally:
-            self._obeying = False
-        self._want_turn()
+    def clock(self) -> float:
+        """Virtual seconds."""
+        return self.now
 
-    def _want_turn(self) -> None:
-        if self.core.wants_turn and not self._turn_scheduled:
-            self._turn_scheduled = True
-            self._after(1e-4 if self.world.shuffle else 0.0, self._turn)
+    def cpu_busy(self) -> float:
+        """As the world has it."""
+        return self.world.cpu_busy
 
-    def take_turn(self) -> bool:
-        """Whether it had a turn since this was asked: others may find what they wait for."""
-        had, self._had_turn = self._had_turn, False
-        return had
+    def on_fed(self) -> None:
+        """After each event all laws hold, and there are not too many of them."""
+        assert self.events < MAX_EVENTS, "no end in sight"
+        self.check_laws()
 
-    def wake(self) -> None:
-        """The turn of another download of the node is over."""
-        self.core.wake()
-        self._want_turn()
-
-    def _turn(self) -> None:
-        self._turn_scheduled = False
-        self.feed(r.TurnEnded(self.world.cpu_busy))
-        self._had_turn = True
+    def schedule_turn(self) -> None:
+        """The turn ends now, or a little later if events are shuffled."""
+        self._after(1e-4 if self.world.shuffle else 0.0, self.end_turn)
 
     # -- readers --------------------------------------------------------------
 
@@ -458,7 +434,8 @@ class Simulation:
 
     # -- actions --------------------------------------------------------------
 
-    def _obey(self, action: r.Action) -> None:
+    def obey(self, action: r.Action) -> None:
+        """Carry it out, as the driver does."""
         if isinstance(action, r.SendRead):
             self._read(action)
         elif isinstance(action, r.FindShares):
@@ -605,8 +582,6 @@ class Simulation:
         core.rows.check_invariants()
         for share in core.shares.values():
             share.ledger.check_invariants()
-            if share.ledger.wanted | share.ledger.have:
-                assert core.counted_on[share.id] is share, "counted on in secret"
         assert core.counters.plans <= core.counters.changes
         assert self.budget.used_bytes >= 0
         for record in self.records.values():

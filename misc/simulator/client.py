@@ -128,7 +128,7 @@ class FastDownload(Loop):
         self._first_byte_s = 0.0
         for number, _server, _shnums in servers:
             client.records.setdefault(number, core_servers.Server())
-        # It has last seen a file of the same segment size.
+        # The client has last seen a file of the same segment size.
         options = Options(segment_size_hint=geometry.segment_size)
         self.core = Download(
             geometry.size, geometry.k, geometry.n, file.ueb_hash, client.budget, client.records,
@@ -159,8 +159,7 @@ class FastDownload(Loop):
     def _turn(self) -> None:
         self.end_turn()
         self._set_timer()
-        if self.has_freed():
-            self.client.wake_later(self)
+        self.client.wake_later(self)
 
     def _set_timer(self) -> None:
         when = self.core.next_deadline()

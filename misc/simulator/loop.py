@@ -1,8 +1,8 @@
 """What stands where ``shell.driver`` stands, in virtual time: it feeds one core and obeys.
 
 Keeps the driver's promises: events wait their turn while actions are carried out, one
-``TurnEnded`` follows what changed something, and who freed room or slots can be asked
-so. Where shares come from and bytes go to is up to the subclass. The tests' own
+``TurnEnded`` follows what changed something, and who had a turn can be asked so, for
+then others may go on. Where shares come from and bytes go to is up to the subclass. The tests' own
 simulator, with real bytes and bad servers, is built on it as well.
 """
 
@@ -12,16 +12,6 @@ from collections import deque
 
 from tahoe_fastdl.core import records as r
 from tahoe_fastdl.core.download import Download
-
-# After these another download of the node may find room or a slot.
-FREEING = (
-    r.ReadAnswered,
-    r.ReadFailed,
-    r.ReaderDelivered,
-    r.ReaderLeft,
-    r.BatchDecoded,
-    r.TimePassed,
-)
 
 
 class Loop:
@@ -34,7 +24,7 @@ class Loop:
         self._queue: deque[r.Event] = deque()
         self._obeying = False
         self._turn_scheduled = False
-        self._freed = False
+        self._had_turn = False
 
     # -- up to the subclass -----------------------------------------------------
 
@@ -68,9 +58,7 @@ class Loop:
         try:
             while self._queue:
                 self.events += 1
-                event = self._queue.popleft()
-                self._freed = self._freed or isinstance(event, FREEING)
-                for action in self.core.receive(event, self.clock()):
+                for action in self.core.receive(self._queue.popleft(), self.clock()):
                     self.obey(action)
                 self.on_fed()
         finally:
@@ -87,15 +75,14 @@ class Loop:
         """The reactor turn is over."""
         self._turn_scheduled = False
         self.feed(r.TurnEnded(self.cpu_busy()))
+        self._had_turn = True
 
-    def has_freed(self) -> bool:
-        """Whether others may find room or a slot that was not there; asking resets it."""
-        if self._turn_scheduled or not self._freed:
-            return False
-        self._freed = False
-        return True
+    def take_turn(self) -> bool:
+        """Whether it had a turn since this was asked: others may find what they wait for."""
+        had, self._had_turn = self._had_turn, False
+        return had
 
     def wake(self) -> None:
-        """Another download of the node freed something."""
+        """The turn of another download of the node is over."""
         self.core.wake()
         self.want_turn()

@@ -111,7 +111,8 @@ class StockDownload:
         self._crypttext = Tree(file.geometry.num_segments)
         self._is_decoding = False
         self._reads = self._fetched = 0
-        self._began = self._first_byte_s = 0.0
+        self._began = 0.0
+        self.delivered_s: list[float] = []  # when each segment was, from the start
 
     def start(self) -> None:
         """The request comes in now."""
@@ -262,8 +263,7 @@ class StockDownload:
         geometry = self.file.geometry
         self._is_decoding = False
         self._crypttext.learn(self._segnum)
-        if not self._segnum:
-            self._first_byte_s = self.client.timeline.now - self._began
+        self.delivered_s.append(self.client.timeline.now - self._began)
         self._segnum += 1
         if self._segnum == geometry.num_segments:
             self._end()
@@ -277,7 +277,7 @@ class StockDownload:
     def _end(self, failed: str = "") -> None:
         self.outcome = Outcome(
             self.client.timeline.now - self._began,
-            self._first_byte_s,
+            self.delivered_s[0] if self.delivered_s else 0.0,
             self._reads,
             self._fetched,
             failed=failed,

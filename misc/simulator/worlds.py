@@ -73,7 +73,8 @@ class Setting:
 
     def __str__(self) -> str:
         many = f"{self.count} at once" if self.at_once else f"{self.count} downloads"
-        return f"{self.study}: {self.needed}-of-{self.total}, {self.trouble}, {many}, {self.policy.name}"
+        file = f"{self.needed}-of-{self.total}, {self.trouble}"
+        return f"{self.study}: {file}, {many}, {self.policy.name}"
 
 
 @dataclass
@@ -131,7 +132,7 @@ def _placed(
     """Where the shares of a file lie: one on each of some servers, in the order of asking."""
     chance = random.Random(f"file {setting.seed} {number}")
     grid = grid_of(setting.servers, setting.seed)
-    placed = []
+    placed: list[tuple[int, Server, tuple[int, ...]]] = []
     for shnum, each in enumerate(chance.sample(range(len(grid)), setting.total)):
         if each not in servers:
             own = random.Random(f"server {setting.seed} {number} {each}")
