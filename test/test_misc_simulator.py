@@ -207,7 +207,7 @@ class PolicyTests(SynchronousTestCase):
         """With servers that pause, at p99 hedging beats not hedging, which beats stock."""
         slow = {}
         for policy in POLICIES:
-            chosen = setting(policy, count=120, length=2 * MB)
+            chosen = setting(policy, trouble="short pauses", length=2 * MB, count=300)
             slow[policy.name] = report.percentile(simulate(chosen).as_line(chosen), 0.99)
         stock, patient, fast = (slow[policy.name] for policy in (STOCK, PATIENT, FAST))
         assert stock is not None and patient is not None and fast is not None

@@ -75,6 +75,9 @@ def run(
     :param sweep: the sweep's raw results, to be compared with.
     """
     kept = Kept(path)
+    if sweep is not None and sweep.exists():
+        say("the sweep's slow wires")
+        add_all(kept, (each.as_line() for each in calibration.compare_all(sweep)))
     whole = studies.total_weight(chosen)
     say(f"{len(chosen)} settings, about {duration(whole / jobs)}")
     done, began = 0.0, time.monotonic()
@@ -83,9 +86,6 @@ def run(
         done += studies.weight(setting)
         left_s = (time.monotonic() - began) * (whole - done) / done
         say(f"[{number}/{len(chosen)}, {duration(left_s)} more] {setting}: {summary(line)}")
-    if sweep is not None and sweep.exists():
-        say("the sweep's slow wires")
-        add_all(kept, (each.as_line() for each in calibration.compare_all(sweep)))
 
 
 def add_all(kept: Kept, lines: Iterable[dict[str, Any]]) -> None:

@@ -18,12 +18,12 @@ COUNTS = {
     ("pauses", (3, 10)): 2000,
     ("pauses", (20, 60)): 1000,
     ("pauses", (80, 256)): 150,
-    ("pauses and deaths", (3, 10)): 2000,
+    ("pauses and deaths", (3, 10)): 1000,
     ("pauses and deaths", (20, 60)): 500,
 }
 LATE_FACTORS = (1.5, 2.0, 3.0, 5.0, 10.0)
 HEDGE_PARTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
-STUDY_COUNTS = {(3, 10): 1500, (20, 60): 400}
+STUDY_COUNTS = {(3, 10): 1000, (20, 60): 400}
 CROWDS = ((128 * KIB, 1 * MB), (1024 * KIB, 2 * MB))  # segment, file
 CROWD_COUNT = 1000
 CROWD_DOWNLINK = 125.0 * MB
@@ -73,8 +73,8 @@ def weight(setting: Setting) -> float:
     """Seconds that it takes on a machine of 2026, nearly; for the time that is left."""
     segments = setting.length / setting.segment_bytes
     if setting.policy is STOCK:
-        return setting.count * segments * (setting.needed + 1) * 2.2e-5
-    each = 0.005 + 0.0003 * setting.total
+        return setting.count * segments * (setting.needed + 1) * 2.5e-5
+    each = 0.003 + 0.00027 * setting.total
     if setting.at_once:
         each += 3e-5 * setting.count
     return setting.count * each

@@ -37,7 +37,9 @@ PAUSE_EVERY_S = 100.0
 CALM = Trouble()
 PAUSES = Trouble(pause_every_s=PAUSE_EVERY_S)
 DEATHS = Trouble(pause_every_s=PAUSE_EVERY_S, death_chance=0.01)
-TROUBLES = {"calm": CALM, "pauses": PAUSES, "pauses and deaths": DEATHS}
+# Busy disks and not broken ones: pauses come more often, and few are longer than two seconds.
+SHORT = Trouble(pause_every_s=PAUSE_EVERY_S / 10, pause_tail=3.0)
+TROUBLES = {"calm": CALM, "short pauses": SHORT, "pauses": PAUSES, "pauses and deaths": DEATHS}
 
 
 @lru_cache(maxsize=4)
