@@ -19,6 +19,16 @@ Line = Mapping[str, Any]
 MIN_FOR_P999 = 1000  # fewer downloads have no such percentile
 BUDGET_MIB = 64
 
+CONSTANTS = """\
+Fast, with servers that pause. LATE_FACTOR is after how many times its server's own estimate a read
+is late, HEDGE_PART which part of the bytes fetched hedges may cost besides the first 256 KiB (with 0
+there are none, and only stalled reads are replaced). The core's own values are bold."""
+
+CROWDS = """\
+All are asked of one client within a second: 3-of-10, calm servers, a line of 125 MB/s. Times are
+from each one's own request; "line used" is what was delivered until the last was done, of what the line
+could carry until then."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -50,10 +60,10 @@ def section(lines: Sequence[Line], figures: Mapping[str, str]) -> str:
     parts = [introduction(lines)]
     parts += ["### Against the sweep", *compared(Group.of(lines, calibration.STUDY))]
     parts += ["### How long downloads take", tails(Group.of(lines, TAILS))]
-    parts += ["### When a read is late, and what hedges may cost"]
+    parts += ["### When a read is late, and what hedges may cost", CONSTANTS]
     parts += [constant(Group.of(lines, LATE), "late_factor", servers.LATE_FACTOR)]
     parts += [constant(Group.of(lines, HEDGES), "hedge_part", covering.HEDGE_PART)]
-    parts += ["### A thousand downloads at once", crowd(Group.of(lines, CROWD))]
+    parts += ["### A thousand downloads at once", CROWDS, crowd(Group.of(lines, CROWD))]
     parts += [f"![{caption}]({path})" for path, caption in figures.items()]
     return "\n\n".join(part.strip() for part in parts if part.strip())
 
