@@ -20,14 +20,14 @@ MIN_FOR_P999 = 1000  # fewer downloads have no such percentile
 BUDGET_MIB = 64
 
 CONSTANTS = """\
-Fast, with servers that pause. LATE_FACTOR is after how many times its server's own estimate a read
-is late, HEDGE_PART which part of the bytes fetched hedges may cost besides the first 256 KiB (with 0
-there are none, and only stalled reads are replaced). The core's own values are bold."""
+Fast, with servers that pause. LATE_FACTOR is after how many times its server's own estimate a
+read is late, HEDGE_PART which part of the bytes fetched hedges may cost besides the first 256 KiB
+(with 0 there are none, and only stalled reads are replaced). The core's own values are bold."""
 
 CROWDS = """\
 All are asked of one client within a second: 3-of-10, calm servers, a line of 125 MB/s. Times are
-from each one's own request; "line used" is what was delivered until the last was done, of what the line
-could carry until then."""
+from each one's own request; "line used" is what was delivered until the last was done, of what
+the line could carry until then."""
 
 
 @dataclass(frozen=True)
