@@ -14,7 +14,16 @@ from misc import sections
 from misc.bench.kept import read_lines
 from misc.simulator import calibration, command, figures, report, studies
 from misc.simulator.client import Client, FastDownload
-from misc.simulator.policies import FAST, NEVER, PATIENT, POLICIES, STOCK, with_hedge_part
+from misc.simulator.policies import (
+    FAST,
+    MEDIAN,
+    NEVER,
+    PATIENT,
+    POLICIES,
+    STOCK,
+    with_default_rate,
+    with_hedge_part,
+)
 from misc.simulator.stock import StockDownload, Tree
 from misc.simulator.wire import Downlink, Processor, Server, ServerSpec, Timeline, Trouble
 from misc.simulator.worlds import KIB, MB, Found, Setting, simulate
@@ -239,12 +248,13 @@ class PolicyTests(SynchronousTestCase):
 
     def test_constants_are_put_back(self) -> None:
         """A policy is in force for its simulation only."""
-        before = servers.LATE_FACTOR, servers.STALLED_FACTOR, covering.HEDGE_PART
+        before = servers.LATE_FACTOR, servers.DEFAULT_RATE, covering.HEDGE_PART
         with PATIENT.in_force():
             self.assertEqual(servers.LATE_FACTOR, NEVER)
         with with_hedge_part(0.0).in_force():
             self.assertEqual((covering.HEDGE_PART, covering.HEDGE_FREE_BYTES), (0.0, 0))
-        after = servers.LATE_FACTOR, servers.STALLED_FACTOR, covering.HEDGE_PART
+        simulate(setting(with_default_rate(MEDIAN), count=3))
+        after = servers.LATE_FACTOR, servers.DEFAULT_RATE, covering.HEDGE_PART
         self.assertEqual(after, before)
         self.assertGreater(covering.HEDGE_FREE_BYTES, 0)
 
@@ -340,6 +350,7 @@ class ReportTests(SynchronousTestCase):
         self.assertLessEqual(studies.total_weight(studies.settings(is_quick=True)), 60)
         self.assertIn(servers.LATE_FACTOR, studies.LATE_FACTORS)
         self.assertIn(covering.HEDGE_PART, studies.HEDGE_PARTS)
+        self.assertIn(servers.DEFAULT_RATE, studies.DEFAULT_RATES)
         self.assertEqual(max(each.total for each in chosen), 256)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -358,7 +369,14 @@ class ReportTests(SynchronousTestCase):
         figures.draw_all(self.lines(), directory)
         self.assertEqual({name: (directory / name).read_bytes() for name in drawn}, first)
         text = report.section(self.lines(), drawn)
-        for heading in ("LATE_FACTOR", "HEDGE_PART", "3-of-10, pauses and deaths", "peak MiB"):
+        for heading in (
+            "LATE_FACTOR",
+            "HEDGE_PART",
+            "DEFAULT_RATE",
+            "the median",
+            "3-of-10, pauses and deaths",
+            "peak MiB",
+        ):
             self.assertIn(heading, text)
         for name in drawn:
             self.assertIn(f"({name})", text)

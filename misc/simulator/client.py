@@ -8,6 +8,7 @@ answered as decoded without decoding it. Readers take what is delivered at once.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from tahoe_fastdl.core.download import Download, Options
 from tahoe_fastdl.core.window import MIB, Budget
 
 DYHB_BYTES = 200
+UNKNOWN_RATE = core_servers.DEFAULT_RATE
 READER = 1
 
 
@@ -56,6 +58,8 @@ class Client:
 
     ``wake_every_s``: downloads that wait for room look for it this often at most, as
     on a busy node, where one reactor turn handles all that came since the last.
+    ``follows_median``: servers of unknown rate are expected to have the median of those
+    that have shown one. A proposal that is being studied; the core has a constant.
     """
 
     timeline: Timeline
@@ -64,6 +68,7 @@ class Client:
     budget: Budget = field(default_factory=lambda: Budget(64 * MIB))
     records: dict[int, core_servers.Server] = field(default_factory=dict)
     wake_every_s: float = 0.0
+    follows_median: bool = False
     downloads: list[FastDownload] = field(default_factory=list)
     wakes: int = 0
     _is_waking: bool = False
@@ -75,6 +80,12 @@ class Client:
         timeline = Timeline()
         downlink = Downlink(timeline, downlink_rate)
         return cls(timeline, downlink, Processor(timeline), Budget(memory))
+
+    def note_rates(self) -> None:
+        """An answer may have shown a server's rate."""
+        rates = [record.rate for record in self.records.values() if record.rate is not None]
+        known = statistics.median(rates) if rates else UNKNOWN_RATE
+        core_servers.DEFAULT_RATE = known
 
     def wake_later(self, who: FastDownload) -> None:
         """*who* freed room or slots: others that wait for them look again."""
@@ -138,6 +149,8 @@ class FastDownload(Loop):
     def start(self) -> None:
         """The request comes in now."""
         self._began = self.client.timeline.now
+        if self.client.follows_median:
+            self.client.note_rates()
         self.client.downloads.append(self)
         join = r.ReaderJoined(READER, 0, self.file.geometry.size)
         self.client.processor.handle(FAST_COSTS.request_s, partial(self.feed, join))
@@ -239,6 +252,8 @@ class FastDownload(Loop):
     def _take_answer(self, event: r.Event) -> None:
         if self.outcome is None:
             self.feed(event)
+            if self.client.follows_median:
+                self.client.note_rates()
 
     def _decode(self, action: r.Decode) -> None:
         geometry = self.file.geometry

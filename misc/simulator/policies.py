@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tahoe_fastdl.core import covering, servers
 
 NEVER = 1e9
+MEDIAN = 0.0
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,29 @@ class Policy:
     stalled_factor: float = servers.STALLED_FACTOR
     hedge_part: float = covering.HEDGE_PART
     hedge_free_bytes: int = covering.HEDGE_FREE_BYTES
+    # Of a server that has shown none yet. MEDIAN: that of those that have, which is no
+    # constant and not what the core does; see ``client.Client.note_rates``.
+    default_rate: float = servers.DEFAULT_RATE
+
+    @property
+    def follows_median(self) -> bool:
+        """Whether the default rate follows those that were measured."""
+        return self.default_rate == MEDIAN
 
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
         """Let the core work by it meanwhile."""
-        before = servers.LATE_FACTOR, servers.STALLED_FACTOR, covering.HEDGE_PART
-        free = covering.HEDGE_FREE_BYTES
-        servers.LATE_FACTOR = self.late_factor
-        servers.STALLED_FACTOR = self.stalled_factor
-        covering.HEDGE_PART = self.hedge_part
-        covering.HEDGE_FREE_BYTES = self.hedge_free_bytes
+        before = servers.LATE_FACTOR, servers.STALLED_FACTOR, servers.DEFAULT_RATE
+        hedges = covering.HEDGE_PART, covering.HEDGE_FREE_BYTES
+        servers.LATE_FACTOR, servers.STALLED_FACTOR = self.late_factor, self.stalled_factor
+        covering.HEDGE_PART, covering.HEDGE_FREE_BYTES = self.hedge_part, self.hedge_free_bytes
+        if not self.follows_median:
+            servers.DEFAULT_RATE = self.default_rate
         try:
             yield
         finally:
-            servers.LATE_FACTOR, servers.STALLED_FACTOR, covering.HEDGE_PART = before
-            covering.HEDGE_FREE_BYTES = free
+            servers.LATE_FACTOR, servers.STALLED_FACTOR, servers.DEFAULT_RATE = before
+            covering.HEDGE_PART, covering.HEDGE_FREE_BYTES = hedges
 
 
 STOCK = Policy("stock", is_stock=True)
@@ -58,3 +67,9 @@ def with_hedge_part(part: float) -> Policy:
     """Hedges may cost this part of what was fetched; 0: no hedges at all, replacements only."""
     free = covering.HEDGE_FREE_BYTES if part else 0
     return Policy(f"hedges within {part:.0%}", hedge_part=part, hedge_free_bytes=free)
+
+
+def with_default_rate(rate: float) -> Policy:
+    """Servers whose rate is unknown are expected to have this one; or ``MEDIAN``."""
+    name = "the median" if rate == MEDIAN else f"{rate / 1e6:g} MB/s"
+    return Policy(f"unknown servers have {name}", default_rate=rate)

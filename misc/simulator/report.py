@@ -10,12 +10,13 @@ from typing import Any
 from misc.bench.cases import MB, WIRE_TITLES, WIRES, Encoding, segment_title
 from misc.bench.tables import NONE, table, three_digits
 from misc.simulator import calibration, policies
-from misc.simulator.studies import CROWD, HEDGES, LATE, TAILS
+from misc.simulator.studies import CROWD, HEDGES, LATE, RATES, TAILS
 from tahoe_fastdl.core import covering, servers
 from tahoe_fastdl.core.window import MIB
 
 Line = Mapping[str, Any]
 
+VALUES = {("default_rate", policies.MEDIAN): "the median"}
 MIN_FOR_P999 = 1000  # fewer downloads have no such percentile
 BUDGET_MIB = 64
 
@@ -23,6 +24,10 @@ CONSTANTS = """\
 Fast, with servers that pause. LATE_FACTOR is after how many times its server's own estimate a
 read is late, HEDGE_PART which part of the bytes fetched hedges may cost besides the first 256 KiB
 (with 0 there are none, and only stalled reads are replaced). The core's own values are bold."""
+
+RATE = """\
+A server of which no rate is known is expected to have DEFAULT_RATE when shares are chosen. The last
+row of each is no constant: it is the median of the rates that servers have shown so far."""
 
 CROWDS = """\
 All are asked of one client within a second: 3-of-10, calm servers, a line of 125 MB/s. Times are
@@ -63,6 +68,8 @@ def section(lines: Sequence[Line], figures: Mapping[str, str]) -> str:
     parts += ["### When a read is late, and what hedges may cost", CONSTANTS]
     parts += [constant(Group.of(lines, LATE), "late_factor", servers.LATE_FACTOR)]
     parts += [constant(Group.of(lines, HEDGES), "hedge_part", covering.HEDGE_PART)]
+    parts += ["### What to expect of a server that has shown nothing", RATE]
+    parts += [constant(Group.of(lines, RATES), "default_rate", servers.DEFAULT_RATE)]
     parts += ["### A thousand downloads at once", CROWDS, crowd(Group.of(lines, CROWD))]
     parts += [f"![{caption}]({path})" for path, caption in figures.items()]
     return "\n\n".join(part.strip() for part in parts if part.strip())
@@ -190,7 +197,9 @@ def constant(group: Group, name: str, own: float) -> str:
     ]  # fmt: skip
     for line in group.lines:
         value = line.get(name, 0.0)
-        shown = f"**{value:g}**" if value == own else f"{value:g}"
+        number = f"{value / MB:g} MB/s" if name.endswith("rate") else f"{value:g}"
+        text = VALUES.get((name, value), number)
+        shown = f"**{text}**" if value == own else text
         title = f"{line['needed']}-of-{line['total']}"
         rows.append([title, shown, *_times(line), *_costs(line)])
     return table(rows) if len(rows) > 1 else ""

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from misc.simulator.policies import FAST, POLICIES, STOCK, with_hedge_part, with_late_factor
+from misc.simulator.policies import (
+    FAST,
+    MEDIAN,
+    POLICIES,
+    STOCK,
+    with_default_rate,
+    with_hedge_part,
+    with_late_factor,
+)
 from misc.simulator.worlds import KIB, MB, Setting
 
-TAILS, LATE, HEDGES, CROWD = "tails", "late", "hedges", "crowd"
+TAILS, LATE, HEDGES, RATES, CROWD = "tails", "late", "hedges", "rates", "crowd"
 
 ENCODINGS = ((3, 10), (20, 60), (80, 256))
 # (trouble, encoding) -> downloads; as many as ten minutes on one core allow.
@@ -23,6 +31,7 @@ COUNTS = {
 }
 LATE_FACTORS = (1.5, 2.0, 3.0, 5.0, 10.0)
 HEDGE_PARTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+DEFAULT_RATES = (1.0 * MB, 5.0 * MB, 20.0 * MB, 100.0 * MB, MEDIAN)
 STUDY_COUNTS = {(3, 10): 1000, (20, 60): 400}
 CROWDS = ((128 * KIB, 1 * MB), (1024 * KIB, 2 * MB))  # segment, file
 CROWD_COUNT = 1000
@@ -54,6 +63,7 @@ def constants() -> list[Setting]:
         for study, policies in (
             (LATE, [with_late_factor(factor) for factor in LATE_FACTORS]),
             (HEDGES, [with_hedge_part(part) for part in HEDGE_PARTS]),
+            (RATES, [with_default_rate(rate) for rate in DEFAULT_RATES]),
         ):
             made += [Setting(study, policy, *encoding, count=count) for policy in policies]
     return made

@@ -102,6 +102,7 @@ class Found:
             "downlink": setting.downlink,
             "late_factor": setting.policy.late_factor,
             "hedge_part": setting.policy.hedge_part,
+            "default_rate": setting.policy.default_rate,
             "seed": setting.seed,
             "count": setting.count,
             "failed": len(self.outcomes) - len(done),
@@ -157,6 +158,7 @@ def _begin(
 
 def _one(setting: Setting, number: int, found: Found) -> None:
     client = Client.behind(setting.downlink)
+    client.follows_median = setting.policy.follows_median
     download = _begin(setting, client, {}, number)
     download.start()
     client.timeline.run(lambda: download.outcome is not None)
