@@ -8,7 +8,6 @@ answered as decoded without decoding it. Readers take what is delivered at once.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +21,6 @@ from tahoe_fastdl.core.download import Download, Options
 from tahoe_fastdl.core.window import MIB, Budget
 
 DYHB_BYTES = 200
-UNKNOWN_RATE = core_servers.DEFAULT_RATE
 READER = 1
 
 
@@ -54,25 +52,15 @@ STOCK_COSTS = Costs(message_s=0.36e-3, byte_s=5.0e-9)
 
 @dataclass
 class Client:
-    """What downloads of one client share.
-
-    ``wake_every_s``: downloads that wait for room look for it this often at most, as
-    on a busy node, where one reactor turn handles all that came since the last.
-    ``follows_median``: servers of unknown rate are expected to have the median of those
-    that have shown one. A proposal that is being studied; the core has a constant.
-    """
+    """What downloads of one client share."""
 
     timeline: Timeline
     downlink: Downlink
     processor: Processor
     budget: Budget = field(default_factory=lambda: Budget(64 * MIB))
     records: dict[int, core_servers.Server] = field(default_factory=dict)
-    wake_every_s: float = 0.0
-    follows_median: bool = False
     downloads: list[FastDownload] = field(default_factory=list)
-    wakes: int = 0
     _is_waking: bool = False
-    _woke_at: float = 0.0
 
     @classmethod
     def behind(cls, downlink_rate: float, memory: int = 64 * MIB) -> Client:
@@ -81,23 +69,15 @@ class Client:
         downlink = Downlink(timeline, downlink_rate)
         return cls(timeline, downlink, Processor(timeline), Budget(memory))
 
-    def note_rates(self) -> None:
-        """An answer may have shown a server's rate."""
-        rates = [record.rate for record in self.records.values() if record.rate is not None]
-        known = statistics.median(rates) if rates else UNKNOWN_RATE
-        core_servers.DEFAULT_RATE = known
-
     def wake_later(self, who: FastDownload) -> None:
-        """*who* freed room or slots: others that wait for them look again."""
+        """*who* had a turn: others may find what they wait for."""
         if not self._is_waking and len(self.downloads) > 1:
             self._is_waking = True
-            self.timeline.at(self._woke_at + self.wake_every_s, self._wake)
+            self.timeline.at(self.timeline.now, self._wake)
 
     def _wake(self) -> None:
         self._is_waking = False
-        self._woke_at = self.timeline.now
         for download in self.downloads:
-            self.wakes += 1
             download.wake()
 
 
@@ -149,8 +129,6 @@ class FastDownload(Loop):
     def start(self) -> None:
         """The request comes in now."""
         self._began = self.client.timeline.now
-        if self.client.follows_median:
-            self.client.note_rates()
         self.client.downloads.append(self)
         join = r.ReaderJoined(READER, 0, self.file.geometry.size)
         self.client.processor.handle(FAST_COSTS.request_s, partial(self.feed, join))
@@ -252,8 +230,6 @@ class FastDownload(Loop):
     def _take_answer(self, event: r.Event) -> None:
         if self.outcome is None:
             self.feed(event)
-            if self.client.follows_median:
-                self.client.note_rates()
 
     def _decode(self, action: r.Decode) -> None:
         geometry = self.file.geometry

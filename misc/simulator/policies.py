@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from tahoe_fastdl.core import covering, servers
 
 NEVER = 1e9
-MEDIAN = 0.0
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,7 @@ class Policy:
     stalled_factor: float = servers.STALLED_FACTOR
     hedge_part: float = covering.HEDGE_PART
     hedge_free_bytes: int = covering.HEDGE_FREE_BYTES
-    # Of a server that has shown none yet. MEDIAN: that of those that have, which is no
-    # constant and not what the core does; see ``client.Client.note_rates``.
-    default_rate: float = servers.DEFAULT_RATE
-
-    @property
-    def follows_median(self) -> bool:
-        """Whether the default rate follows those that were measured."""
-        return self.default_rate == MEDIAN
+    default_rate: float = servers.DEFAULT_RATE  # while no server of a file has shown one
 
     @contextlib.contextmanager
     def in_force(self) -> Iterator[None]:
@@ -42,8 +34,7 @@ class Policy:
         hedges = covering.HEDGE_PART, covering.HEDGE_FREE_BYTES
         servers.LATE_FACTOR, servers.STALLED_FACTOR = self.late_factor, self.stalled_factor
         covering.HEDGE_PART, covering.HEDGE_FREE_BYTES = self.hedge_part, self.hedge_free_bytes
-        if not self.follows_median:
-            servers.DEFAULT_RATE = self.default_rate
+        servers.DEFAULT_RATE = self.default_rate
         try:
             yield
         finally:
@@ -70,6 +61,5 @@ def with_hedge_part(part: float) -> Policy:
 
 
 def with_default_rate(rate: float) -> Policy:
-    """Servers whose rate is unknown are expected to have this one; or ``MEDIAN``."""
-    name = "the median" if rate == MEDIAN else f"{rate / 1e6:g} MB/s"
-    return Policy(f"unknown servers have {name}", default_rate=rate)
+    """Servers are expected to have this rate while none of a file's has shown one."""
+    return Policy(f"unknown servers have {rate / 1e6:g} MB/s", default_rate=rate)

@@ -16,7 +16,6 @@ from tahoe_fastdl.core.window import MIB
 
 Line = Mapping[str, Any]
 
-VALUES = {("default_rate", policies.MEDIAN): "the median"}
 MIN_FOR_P999 = 1000  # fewer downloads have no such percentile
 BUDGET_MIB = 64
 
@@ -26,8 +25,8 @@ read is late, HEDGE_PART which part of the bytes fetched hedges may cost besides
 (with 0 there are none, and only stalled reads are replaced). The core's own values are bold."""
 
 RATE = """\
-A server of which no rate is known is expected to have DEFAULT_RATE when shares are chosen. The last
-row of each is no constant: it is the median of the rates that servers have shown so far."""
+A server of which no rate is known is expected to be like the others, in the median, when shares are
+chosen; while no server of the file has shown any, all are expected to have DEFAULT_RATE."""
 
 CROWDS = """\
 All are asked of one client within a second: 3-of-10, calm servers, a line of 125 MB/s. Times are
@@ -197,8 +196,7 @@ def constant(group: Group, name: str, own: float) -> str:
     ]  # fmt: skip
     for line in group.lines:
         value = line.get(name, 0.0)
-        number = f"{value / MB:g} MB/s" if name.endswith("rate") else f"{value:g}"
-        text = VALUES.get((name, value), number)
+        text = f"{value / MB:g} MB/s" if name.endswith("rate") else f"{value:g}"
         shown = f"**{text}**" if value == own else text
         title = f"{line['needed']}-of-{line['total']}"
         rows.append([title, shown, *_times(line), *_costs(line)])

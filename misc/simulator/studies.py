@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from misc.simulator.policies import (
     FAST,
-    MEDIAN,
     POLICIES,
     STOCK,
     with_default_rate,
@@ -31,7 +30,7 @@ COUNTS = {
 }
 LATE_FACTORS = (1.5, 2.0, 3.0, 5.0, 10.0)
 HEDGE_PARTS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
-DEFAULT_RATES = (1.0 * MB, 5.0 * MB, 20.0 * MB, 100.0 * MB, MEDIAN)
+DEFAULT_RATES = (1.0 * MB, 5.0 * MB, 20.0 * MB, 100.0 * MB)
 STUDY_COUNTS = {(3, 10): 1000, (20, 60): 400}
 CROWDS = ((128 * KIB, 1 * MB), (1024 * KIB, 2 * MB))  # segment, file
 CROWD_COUNT = 1000

@@ -158,7 +158,6 @@ def _begin(
 
 def _one(setting: Setting, number: int, found: Found) -> None:
     client = Client.behind(setting.downlink)
-    client.follows_median = setting.policy.follows_median
     download = _begin(setting, client, {}, number)
     download.start()
     client.timeline.run(lambda: download.outcome is not None)
@@ -174,13 +173,11 @@ def _note(download: FastDownload | StockDownload, found: Found) -> None:
 
 
 ARRIVE_WITHIN_S = 1.0
-WAKE_EVERY_S = 0.05
 
 
 def _crowd(setting: Setting, found: Found) -> None:
     """All downloads by one client, which they reach within a second."""
     client = Client.behind(setting.downlink, 64 * MIB)
-    client.wake_every_s = WAKE_EVERY_S
     servers: dict[int, Server] = {}
     chance = random.Random(f"crowd {setting.seed}")
     downloads = []
