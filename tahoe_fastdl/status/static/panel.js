@@ -46,6 +46,7 @@ export class Panel {
   constructor(source, scale, number) {
     this.source = source;
     this.model = null;
+    this._scale = scale;
     this._pinned = null; // the cursor's moment that was chosen; null follows the end
     this._timeline = new Timeline(scale, {
       onCursor: (time) => this._look(time ?? this._pinned ?? this.model.end),
@@ -121,7 +122,7 @@ export class Panel {
       this._zoomButtons(),
       this._timeline.node,
       this._legend.node,
-      el("p", { class: "small" }, "Shaded in a server's lane: nothing but this server's answer was missing. Drag or use the arrow keys to move, turn the wheel or press + and − to zoom, Home shows all."),
+      el("p", { class: "small" }, "Shaded in a server's lane: everything waited for this server alone. Drag or use the arrow keys to move, turn the wheel or press + and − to zoom, Home shows all."),
       this._thinned,
       el("h3", {}, "Segments and shares"),
       this._sliderRow,
@@ -149,7 +150,7 @@ export class Panel {
   }
 
   _zoomButtons() {
-    const scale = this._timeline._scale;
+    const scale = this._scale;
     const middle = () => (scale.from + scale.to) / 2;
     return el(
       "p",
@@ -248,7 +249,7 @@ function serversTable() {
     "What each server did, the one that was waited for longest first",
     [
       { head: "Server", row: true, cell: (fact) => ({ text: fact.name }) },
-      number("Waited for", (fact) => seconds(fact.held), "time in which nothing but its answer was missing"),
+      number("Waited for", (fact) => seconds(fact.held), "time in which everything waited for this server alone"),
       number("Reads", (fact) => count(fact.reads)),
       number("Bytes", (fact) => bytes(fact.bytes)),
       number("Typical read", (fact) => seconds(fact.median)),

@@ -103,13 +103,13 @@ const isFaulty = (fact) => fact.late + fact.failed > 0;
 function guiltyServer(model, worst, facts) {
   const verb = model.isRunning ? "is holding up" : "held up";
   const text =
-    `${worst.name} ${verb} the download: for ${seconds(worst.held)} of ${seconds(model.end)}` +
-    " nothing else was missing.";
+    `${worst.name} ${verb} the download: ${seconds(worst.held)} of ${seconds(model.end)}` +
+    " went by in waiting for this server alone.";
   const reasons = [];
   reasons.push(...faultsOf(worst));
   const others = median(facts.filter((fact) => fact !== worst && fact.median !== null).map((fact) => fact.median));
   if (others !== null && worst.median > 1.5 * others) {
-    reasons.push(`Half of its reads took longer than ${seconds(worst.median)}; with the other servers, ${seconds(others)}.`);
+    reasons.push(`A typical read took ${seconds(worst.median)}, with the other servers ${seconds(others)}.`);
   }
   const longest = slowest(model.reads.filter((read) => read.server === worst.server), model.end);
   if (longest) reasons.push(`Its slowest read (${readText(longest, model)}) took ${seconds(timeOf(longest, model.end))}.`);
@@ -124,8 +124,7 @@ function faultsOf(fact) {
   const say = (number, what) => {
     if (number) faults.push(`${number} ${what}`);
   };
-  say(fact.late, "late");
-  say(fact.stalled, "stalled");
+  say(fact.late, fact.stalled ? `late (${fact.stalled} of them stalled)` : "late");
   say(fact.failed, "failed");
   say(fact.open, "not answered yet");
   return faults.length ? [`Of its ${plural(fact.reads, "read")}: ${faults.join(", ")}.`] : [];
