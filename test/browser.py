@@ -248,7 +248,9 @@ class Page:
         self.size = size
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            **{"width": size[0], "height": size[1], "deviceScaleFactor": 1},
+            width=size[0],
+            height=size[1],
+            deviceScaleFactor=1,
             mobile=size[0] < 600,
         )
 
@@ -372,7 +374,9 @@ class Page:
         """
         clip = {"x": 0, "y": 0, "scale": 1, "width": self.size[0], "height": height or self.size[1]}
         # Two frames, so that what was asked for is drawn.
-        self.eval("new Promise(d => requestAnimationFrame(() => requestAnimationFrame(() => d(1))))")
+        self.eval(
+            "new Promise(d => requestAnimationFrame(() => requestAnimationFrame(() => d(1))))"
+        )
         shot = self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 

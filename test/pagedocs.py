@@ -154,7 +154,9 @@ def hedged() -> Document:
         if each[4] > 2:
             each[6], each[7] = each[6] + 1.0, each[7] + 1.0
     reads.append(read(3, 1, sent + 1.0, sent + 1.2, "done", "hedge"))
-    deliveries = [(at + (1.0 if first >= 2 else 0.0), first, stop) for at, first, stop in deliveries]
+    deliveries = [
+        (at + (1.0 if first >= 2 else 0.0), first, stop) for at, first, stop in deliveries
+    ]
     return document(reads, deliveries, deliveries[-1][0])
 
 
@@ -260,16 +262,28 @@ def stock_events() -> Document:
 
     def block(server: str, shnum: int, start: int, length: int, sent: float, done: float) -> Any:
         return {
-            **{"serverid": server, "shnum": shnum, "start": start, "length": length},
-            **{"start_time": began + sent, "finish_time": began + done, "success": True},
-            **{"response_length": length, "row": [0, 0]},
+            "serverid": server,
+            "shnum": shnum,
+            "start": start,
+            "length": length,
+            "start_time": began + sent,
+            "finish_time": began + done,
+            "success": True,
+            "response_length": length,
+            "row": [0, 0],
         }
 
     def segment(number: int, active: float, done: float) -> Any:
         return {
-            **{"segment_number": number, "start_time": began, "active_time": began + active},
-            **{"finish_time": began + done, "success": True, "decode_time": 0.001, "row": 0},
-            **{"segment_start": number * SEGMENT, "segment_length": SEGMENT},
+            "segment_number": number,
+            "start_time": began,
+            "active_time": began + active,
+            "finish_time": began + done,
+            "success": True,
+            "decode_time": 0.001,
+            "row": 0,
+            "segment_start": number * SEGMENT,
+            "segment_length": SEGMENT,
         }
 
     half = SEGMENT // 2
@@ -280,16 +294,25 @@ def stock_events() -> Document:
         ],
         "read": [
             {
-                **{"start": 0, "length": 2 * SEGMENT, "start_time": began},
-                **{"finish_time": began + 2.0, "bytes_returned": 2 * SEGMENT, "row": 0},
-                **{"decrypt_time": 0.01, "paused_time": 0},
+                "start": 0,
+                "length": 2 * SEGMENT,
+                "start_time": began,
+                "finish_time": began + 2.0,
+                "bytes_returned": 2 * SEGMENT,
+                "row": 0,
+                "decrypt_time": 0.01,
+                "paused_time": 0,
             }
         ],
         "segment": [segment(0, 0.1, 1.0), segment(1, 1.0, 2.0)],
         "dyhb": [
             {
-                **{"serverid": server, "start_time": began, "finish_time": began + 0.1},
-                **{"success": True, "response_shnums": [shnum], "row": shnum},
+                "serverid": server,
+                "start_time": began,
+                "finish_time": began + 0.1,
+                "success": True,
+                "response_shnums": [shnum],
+                "row": shnum,
             }
             for shnum, server in enumerate(("aaaa", "bbbb"))
         ],
