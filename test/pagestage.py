@@ -62,7 +62,11 @@ class Stage:
         self.grid = Grid(
             self.directory / "grid",
             servers=len(NAMES),
-            clients={"uploader": ClientOptions(needed=3, total=5, max_segment_bytes=SEGMENT)},
+            clients={
+                "uploader": ClientOptions(needed=3, total=5, max_segment_bytes=SEGMENT),
+                # Of its files every server is needed: nobody can be gone around.
+                "wide": ClientOptions(needed=5, total=5, max_segment_bytes=SEGMENT),
+            },
         )
         self.browser = Browser()
         self._pool = ThreadPoolExecutor(4)
@@ -108,7 +112,7 @@ class Stage:
         return str(yamlutil.safe_dump(servers))
 
     def client(self, name: str) -> Client:
-        """One of the clients: "uploader", "page", "broken" or "wrong"."""
+        """One of the clients: "uploader", "wide", "page", "broken" or "wrong"."""
         return self.grid.clients[name]
 
     # -- what happens on the wires ------------------------------------------------
@@ -123,9 +127,12 @@ class Stage:
 
     # -- files and pages ----------------------------------------------------------
 
-    def put(self, data: bytes) -> str:
-        """Upload, past the slow wires; returns the read cap."""
-        return self.client("uploader").put(data)
+    def put(self, data: bytes, uploader: str = "uploader") -> str:
+        """Upload, past the slow wires; returns the read cap.
+
+        :param uploader: whose files are 3-of-5, or "wide": 5-of-5.
+        """
+        return self.client(uploader).put(data)
 
     def begin(self, client: Client, cap: str) -> Future[Download]:
         """Start a download; the future has its outcome."""

@@ -222,10 +222,7 @@ class Viewer(PageCase):
 
     def download_with_slow_server(self) -> int:
         """A file that needs all five servers, of which one is slow; returns its number."""
-        uploader = self.stage.client("uploader")
-        options = uploader.options
-        self.assertEqual(options.total, len(NAMES))
-        cap = self.stage.put(some_bytes(3_000_000, 3))
+        cap = self.stage.put(some_bytes(3_000_000, 3), "wide")
         client = self.stage.client("page")
         self.stage.slow_down(SLOW, 12.0, at_s=1.0)
         self.stage.begin(client, cap).result(DOWNLOAD_S)
@@ -504,7 +501,8 @@ class Pure(PageCase):
         names = ", ".join(values)
         arguments = ", ".join(json.dumps(value) for value in values.values())
         return self.page.eval(
-            f"import('/{PAGE}static/{module}.js').then(m => (({names}) => {expression})({arguments}))"
+            f"import('/{PAGE}static/{module}.js')"
+            f".then(m => (({names}) => {expression})({arguments}))"
         )
 
     def verdict(self, document: pagedocs.Document) -> dict[str, Any]:
@@ -587,7 +585,8 @@ class Pure(PageCase):
         found = self.page.eval(
             f"Promise.all([import('/{PAGE}static/blockmap.js'), import('/{PAGE}static/model.js')])"
             f".then(([b, m]) => {{ const d = m.readDocument({json.dumps(pagedocs.hedged())});"
-            " const map = new b.BlockMap(d); const see = t => { map.moveTo(t); return [...map.counts] };"
+            " const map = new b.BlockMap(d);"
+            " const see = t => { map.moveTo(t); return [...map.counts] };"
             " return [see(0.5), see(9), see(0.5), see(0)]; })"
         )
         self.assertEqual(found[0], found[2])
