@@ -16,12 +16,13 @@ const CODES = { wanted: WANTED, pending: PENDING, have: HAVE, bad: BAD, gone: GO
 const TELLING = [BAD, PENDING, WANTED, HAVE, GONE, NONE];
 
 const MOST_CELLS = 40e6; // a byte each
+const MOST_SHARES = 2000; // a row of pixels each, at least; Tahoe has at most 256 of a file, on some servers more than once
 
 export class BlockMap {
   constructor(model) {
     this.segments = segmentCount(model);
     this.shares = model.shares.length;
-    this.isTooLarge = this.segments * this.shares > MOST_CELLS;
+    this.isTooLarge = this.segments * this.shares > MOST_CELLS || this.shares > MOST_SHARES;
     this._events = [...model.map].sort((a, b) => a.at - b.at);
     this._cells = new Uint8Array(this.isTooLarge ? 0 : this.segments * this.shares);
     this._applied = 0;

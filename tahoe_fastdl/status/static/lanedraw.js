@@ -5,7 +5,7 @@
  */
 
 import { serverName } from "./format.js";
-import { pack, serverLanes, workLanes } from "./lanes.js";
+import { serverLanes, workLanes } from "./lanes.js";
 import { readState } from "./model.js";
 import { LOOKS, bar, fitText } from "./paint.js";
 
@@ -42,7 +42,7 @@ function workLane(lane) {
 
 function deliveryLane(model) {
   const pauses = model.pauses.map((pause) => ({ from: pause.from, to: pause.to ?? model.end }));
-  return { kind: "delivery", name: "delivered, paused", pauses, ...pack([]), row: ROOMY_ROW, height: 2 * ROOMY_ROW };
+  return { kind: "delivery", name: "delivered, paused", pauses, row: ROOMY_ROW, height: 2 * ROOMY_ROW };
 }
 
 // ---------------------------------------------------------------- drawing

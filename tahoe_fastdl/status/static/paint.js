@@ -7,7 +7,7 @@
 import { el } from "./dom.js";
 
 const COLOUR_NAMES = [
-  "bg", "fg", "muted", "line", "panel", "done", "hedge", "late", "failed", "wasted", "meta", "ok", "work", "focus",
+  "bg", "fg", "muted", "line", "panel", "done", "hedge", "late", "failed", "wasted", "ok", "work", "focus",
 ];
 
 // filling: solid, stripes, dots, none; dash: of the outline; sign: drawn where there is room.

@@ -47,9 +47,10 @@ export class Panel {
     this.source = source;
     this.model = null;
     this._scale = scale;
-    this._pinned = null; // the cursor's moment that was chosen; null follows the end
+    this._pinned = null; // the moment that was chosen; null follows the end
+    this._hovered = null; // the moment under the pointer
     this._timeline = new Timeline(scale, {
-      onCursor: (time) => this._look(time ?? this._pinned ?? this.model.end),
+      onCursor: (time) => this._hover(time),
       onPin: (time) => this._pin(time),
     });
     this._map = new MapView();
@@ -61,6 +62,7 @@ export class Panel {
   setModel(model) {
     this.model = model;
     this.verdict = verdict(model);
+    show(this._content, true);
     const names = this.verdict.facts.map((fact) => fact.name);
     this._showVerdict();
     this._showFacts();
@@ -72,8 +74,7 @@ export class Panel {
     this._showLinks();
     this._slider.max = String(model.end);
     this._slider.step = String(Math.max(model.end / 1000, 1e-6));
-    this._look(this._pinned ?? model.end);
-    show(this._content, true);
+    this._look();
     this.onTheme();
   }
 
@@ -165,13 +166,19 @@ export class Panel {
 
   // -- the moment -----------------------------------------------------------------
 
-  _pin(time) {
-    this._pinned = time;
-    if (this.model) this._look(time ?? this.model.end);
+  _hover(time) {
+    this._hovered = time;
+    this._look();
   }
 
-  _look(time) {
+  _pin(time) {
+    this._pinned = time;
+    this._look();
+  }
+
+  _look() {
     if (!this.model) return;
+    const time = this._hovered ?? this._pinned ?? this.model.end;
     this._timeline.setCursor(time);
     this._map.setTime(time);
     if (document.activeElement !== this._slider) this._slider.value = String(time);
@@ -291,7 +298,7 @@ export function compare(panels) {
   const table = new Table(
     "Compared",
     [
-      { head: "", row: true, cell: ([name]) => name },
+      { head: "What", row: true, cell: ([name]) => name },
       ...panels.map((panel, index) => ({ head: tidy(panel.source.title, 40), cell: (fact) => fact[1 + index] })),
     ],
     ([name]) => name,

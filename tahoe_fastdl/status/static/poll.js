@@ -5,6 +5,9 @@ const IDLE_MS = 5000;
 // A large answer takes its time: at most a fifth of it is spent on asking.
 const REST_FACTOR = 4;
 
+/** The node has no such document, and will not have it in a second either. */
+export class NotThereError extends Error {}
+
 /** A document of this node's.
  *
  * @throws Error that says what is the matter, for people.
@@ -16,7 +19,7 @@ export async function fetchJson(address) {
   } catch {
     throw new Error("The node does not answer.");
   }
-  if (response.status === 404) throw new Error("The node does not know this download (any more).");
+  if (response.status === 404) throw new NotThereError("The node does not know this download (any more).");
   if (!response.ok) throw new Error(`The node answered with an error (${response.status}).`);
   try {
     return await response.json();

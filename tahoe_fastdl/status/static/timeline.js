@@ -108,7 +108,7 @@ export class Timeline {
     if (!this._model) return;
     this._width = Math.max(200, this._scroller.clientWidth);
     this._height = Math.min(MOST_HEIGHT, TOP + this._layout.height);
-    this._scroller.style.height = `${this._height}px`;
+    this._scroller.style.height = `${this._height + 2}px`; // and its border
     this._spacer.style.height = `${TOP + this._layout.height}px`;
     this.redraw();
   }
@@ -281,7 +281,9 @@ export class Timeline {
   }
 
   _onLeave() {
-    if (document.activeElement !== this._canvas || this._marks.selected === null) show(this._tip, false);
+    // A read that was chosen goes on being told of.
+    if (this._selected) this._tellOf(this._selected);
+    else show(this._tip, false);
     this._onCursor(null);
   }
 
@@ -332,7 +334,7 @@ export class Timeline {
   }
 
   get _selected() {
-    return this._marks.selected === null ? null : this._model.reads[this._marks.selected];
+    return this._marks.selected === null ? null : this._model?.reads[this._marks.selected] ?? null;
   }
 
   _step(by) {
@@ -360,10 +362,14 @@ export class Timeline {
     const lane = laneOf(this._layout, read.server);
     const y = TOP + lane.y - this._scroller.scrollTop;
     if (y < TOP || y + lane.height > this._height) this._scroller.scrollTop = Math.max(0, lane.y - 40);
-    const lines = this._describe(read);
-    setText(this._said, lines.join(". "));
+    setText(this._said, this._describe(read).join(". "));
+    this._tellOf(read);
+  }
+
+  _tellOf(read) {
+    const lane = laneOf(this._layout, read.server);
     const x = this._scale.xOf(Math.max(read.sent, this._scale.from), this._plotWidth);
-    this._tell(lines, { x, y: TOP + lane.y - this._scroller.scrollTop + 20 });
+    this._tell(this._describe(read), { x, y: TOP + lane.y - this._scroller.scrollTop + 20 });
   }
 
   _describe(read) {

@@ -9,10 +9,8 @@ import { lengthOf, pausesOf, waitsFor } from "./waits.js";
 // Less than this is how servers are, not what held anybody up.
 const LEAST_PART = 0.1;
 const LEAST_S = 0.05;
-// Nobody in particular is to blame for waits of which the worst server has less than this.
-const MOST_OF_WAITS = 0.4;
-// Waits that are spread over servers are worth a word from this part of the time on.
-const SPREAD_PART = 0.4;
+// One server is to blame if the next was waited for at most a half as long.
+const FAR_AHEAD = 2;
 
 /** What each server did: counts, times in seconds, and the time in which it alone was waited for. */
 export function serverFacts(model) {
@@ -82,19 +80,20 @@ function judge(model, facts) {
   const took = model.end;
   const least = Math.max(LEAST_S, LEAST_PART * took);
   const ranked = [...facts].sort((a, b) => b.held - a.held || b.late + b.failed - a.late - a.failed);
-  const worst = ranked[0];
+  const [worst, second] = ranked;
   const total = facts.reduce((sum, fact) => sum + fact.held, 0);
   const paused = lengthOf(pausesOf(model));
   const searched = searchTime(model);
   if (worst && worst.held >= least && worst.held >= Math.max(paused, searched)) {
-    if (worst.held >= MOST_OF_WAITS * total || isFaulty(worst)) return guiltyServer(model, worst, facts);
+    const isAlone = !second || worst.held >= FAR_AHEAD * second.held;
+    if (isAlone || (isFaulty(worst) && !isFaulty(second))) return guiltyServer(model, worst, facts);
   }
   if (paused >= least && paused >= searched) {
     const text = `No server held it up: whoever reads the file had paused for ${seconds(paused)} of ${seconds(took)}.`;
     return { kind: "reader", text, ...lateOnes(ranked) };
   }
   if (searched >= least) return slowSearch(model, searched, facts);
-  if (total >= SPREAD_PART * took && total >= LEAST_S) return spread(took, total, ranked);
+  if (worst && worst.held >= least) return spread(took, total, ranked);
   return mildOrNothing(model, ranked);
 }
 
@@ -148,10 +147,10 @@ function slowSearch(model, searched, facts) {
 }
 
 function spread(took, total, ranked) {
-  const named = ranked.filter((fact) => fact.held > 0).slice(0, 3);
+  const named = ranked.slice(0, 2).map((fact) => `${fact.name} (${seconds(fact.held)})`);
   const text =
     `No single server held it up: ${seconds(total)} of ${seconds(took)} were spent waiting now for one,` +
-    ` now for another, most for ${named[0].name} (${seconds(named[0].held)}).`;
+    ` now for another, most for ${named.join(" and ")}.`;
   return { kind: "spread", text, ...lateOnes(ranked) };
 }
 
@@ -159,7 +158,7 @@ function mildOrNothing(model, ranked) {
   const faulty = ranked.filter(isFaulty).sort((a, b) => b.late + b.failed - a.late - a.failed);
   if (!faulty.length) {
     if (!model.reads.length) return { kind: "nothing", text: "Nothing was read from any server." };
-    return { kind: "nothing", text: "Nothing held it up: no read was late or failed, and no server kept the others waiting." };
+    return { kind: "nothing", text: "Nothing held it up: no read was late or failed, and no server kept the others waiting for long." };
   }
   const [first] = faulty;
   const late = first.late ? `${plural(first.late, "read")} of ${first.name} ${first.late === 1 ? "was" : "were"} late` : "";

@@ -4,7 +4,7 @@ import { button, el, setAddress, setText, show } from "./dom.js";
 import { DocumentError } from "./model.js";
 import { watchTheme } from "./paint.js";
 import { Panel, compare } from "./panel.js";
-import { poll } from "./poll.js";
+import { NotThereError, poll } from "./poll.js";
 import { TimeScale } from "./scale.js";
 import { candidates, fileSource, namedSource, sourcesOf } from "./sources.js";
 
@@ -87,8 +87,8 @@ class Viewer {
       model = await panel.source.load();
     } catch (problem) {
       panel.setProblem(problem.message);
-      // What cannot be read will not be readable in a second either.
-      return panel.source.isLive && !(problem instanceof DocumentError) ? "idle" : "done";
+      const isFinal = problem instanceof DocumentError || problem instanceof NotThereError;
+      return panel.source.isLive && !isFinal ? "idle" : "done";
     }
     if (!this._slots.includes(slot)) return "done";
     panel.setProblem(null);
