@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from . import errors
 from .settings import PLUGIN_NAME, Settings, parse_settings
 from .shell.hub import Hub
+from .status.journal import Journal
 
 SUPPORTED_RELEASES = ("1.20.",)
 
@@ -142,16 +143,22 @@ def hub_for(storage_broker: Any) -> Hub | None:
 
 def _make_hub(storage_broker: Any) -> Hub | None:
     if _seam.everywhere is not None:
-        return Hub(_seam.everywhere)
+        return _recorded(Hub(_seam.everywhere))
     config = getattr(storage_broker, "storage_client_config", None)
     options = getattr(config, "storage_plugins", {}).get(PLUGIN_NAME)
     if options is None:
         return None
     try:
-        return Hub(parse_settings(options))
+        return _recorded(Hub(parse_settings(options)))
     except errors.BadOption as error:
         _log.warn("tahoe-fastdl: {error}; this node uses the stock downloader", error=str(error))
         return None
+
+
+def _recorded(hub: Hub) -> Hub:
+    """With what the page at /storage-plugins/tahoe-fastdl/ shows."""
+    hub.recorder = Journal()
+    return hub
 
 
 def hub_of_config(node_config: Any) -> Hub | None:
