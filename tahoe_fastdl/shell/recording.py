@@ -99,6 +99,9 @@ class Recording(Protocol):
     ) -> None:
         """A read's bytes are here.  *as_known*: None if nobody waited for it any more."""
 
+    def scouted(self, share: ServerShare, first: int, stop: int) -> None:
+        """Now that sizes are known: these blocks came with the share's first read."""
+
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """A read failed."""
 
@@ -196,6 +199,7 @@ class Watcher:
         self._unasked: dict[int, int] = {}
         self._next_sample = 0.0
         self._wasted_bytes = 0
+        self._is_sized = False  # the geometry was here at the last turn
 
     def adopt(self, owner: object) -> None:
         """The download is another's from now on."""
@@ -263,8 +267,11 @@ class Watcher:
                 self._on_action(recording, action, now)
         if isinstance(event, r.ReaderLeft):
             self._on_left(recording, event.reader, now)
-        elif isinstance(event, r.TurnEnded) and self._is_on and now >= self._next_sample:
-            self._sample(recording, now)
+        elif isinstance(event, r.TurnEnded):
+            if not self._is_sized:
+                self._on_sized(recording)
+            if self._is_on and now >= self._next_sample:
+                self._sample(recording, now)
         if self._is_on and not self._core.readers:
             self._end(recording, now)
 
@@ -314,6 +321,17 @@ class Watcher:
             if stage is Stage.STALLED and read_id not in late:
                 recording.abandoned(now, read_id)
         self._late = {read.id: read.stage for read in late.values()}
+
+    def _on_sized(self, recording: Recording) -> None:
+        """What scouts brought before the UEB was here has become blocks."""
+        if self._core.geometry is None:
+            return
+        self._is_sized = True
+        for share in self._core.counted_on.values():
+            have = share.ledger.have
+            if have:
+                which = ServerShare(share.id, share.shnum, share.server)
+                recording.scouted(which, (have & -have).bit_length() - 1, have.bit_length())
 
     def _share(self, share_id: int) -> ServerShare | None:
         share = self._core.shares.get(share_id)

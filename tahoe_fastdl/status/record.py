@@ -326,6 +326,12 @@ class Record:
             self._peers.on_answered(as_known.server, length, is_wasted, None)
         self.reads.end(read, at, DONE, WASTED if is_wasted else 0, blocks)
 
+    def scouted(self, share: ServerShare, first: int, stop: int) -> None:
+        """Its read was sent, and perhaps answered, before anyone knew its segments."""
+        index = self._share_index.get(share.share)
+        if index is not None:
+            self.reads.set_blocks(index, KINDS.index(Kind.BLOCKS), (first, stop))
+
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """The share is given up with it."""
         row = self.reads.get(read)

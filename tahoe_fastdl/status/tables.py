@@ -185,6 +185,14 @@ class ReadTable:
         row[10] |= flags
         _READ.pack_into(self._rows, place, *row)
 
+    def set_blocks(self, share: int, kind: int, blocks: tuple[int, int]) -> None:
+        """Reads of this share and kind that ended without known segments brought these."""
+        for place in range(0, len(self._rows), _READ.size):
+            row = list(_READ.unpack_from(self._rows, place))
+            if row[1:3] == [share, kind] and row[5] < 0 and row[9] == DONE:
+                row[5:7] = blocks
+                _READ.pack_into(self._rows, place, *row)
+
     def _thin(self) -> None:
         """Make room for a quarter of the table at least."""
         while len(self) > 3 * self._capacity // 4:
