@@ -26,7 +26,7 @@ from .core import records as r
 from .shell.delivery import Delivery
 from .shell.driver import Driver, file_key
 from .shell.hub import Hub
-from .shell.recording import Watcher
+from .shell.watcher import Watcher
 
 
 def as_tahoe_error(error: BaseException | None, si_prefix: str) -> Exception:

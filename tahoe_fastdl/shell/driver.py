@@ -24,7 +24,7 @@ from ..core.download import Download, Options
 from ..errors import FileTooLarge
 from .finder import Finder
 from .hub import Hub
-from .recording import Watcher, facts_of_file
+from .watcher import Watcher, facts_of_file
 from .wire import Wire
 from .worker import Decoded, decode_batch
 

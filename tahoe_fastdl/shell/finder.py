@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from ..core import records as r
 from .hub import Hub
-from .recording import Watcher
+from .watcher import Watcher
 from .wire import RemoteShare, Wire, _name
 
 Tell = Callable[["list[int] | None"], None]

@@ -1,7 +1,7 @@
 """What is kept of one download for the page.
 
 Owns the tables and counters of one download and nothing else.  Written by a
-``shell.recording.Watcher``, read by ``views``.  Bounded: with full tables a
+``shell.watcher.Watcher``, read by ``views``.  Bounded: with full tables a
 record takes less than 2 MiB (``FULL``; test_status_record.py fills one and
 measures), and a small one a thirtieth of that.  Times are monotonic
 seconds when they come and seconds since the start in the tables.

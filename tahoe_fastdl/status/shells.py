@@ -29,7 +29,7 @@ def render(element: Element) -> bytes:
     (page,) = found
     if isinstance(page, Failure):
         page.raiseException()
-    return b"<!DOCTYPE html>\n" + page + b"\n"
+    return b"".join((b"<!DOCTYPE html>\n", page, b"\n"))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], nothing: str) -> Tag:

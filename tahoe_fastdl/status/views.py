@@ -170,7 +170,7 @@ def _rate(record: Record) -> float:
     if record.seconds is None:
         recent = [row for row in record.samples.rows() if row[0] >= now_s - RATE_OVER_S]
         if recent and now_s - recent[0][0] > RATE_OVER_S / 2:
-            return float(delivered - recent[0][1]) / (now_s - recent[0][0])
+            return float((delivered - recent[0][1]) / (now_s - recent[0][0]))
     return delivered / now_s if now_s > 0 else 0.0
 
 
