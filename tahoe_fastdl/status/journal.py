@@ -7,6 +7,7 @@ tables, and the oldest that is over goes first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from ..core.watching import Standing
@@ -20,7 +21,8 @@ KEPT = 50
 class Journal:
     """See the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.peers = Peers()
         self._records: dict[int, Record] = {}
         self._last = 0
@@ -31,7 +33,7 @@ class Journal:
         self._make_room()
         full = sum(record.capacity is FULL for record in self._records.values())
         capacity = FULL if full < KEPT else SMALL
-        record = Record(self._last, facts, look, self.peers, capacity, self._on_over)
+        record = Record(self._last, facts, look, self.peers, capacity, self._on_over, self._clock)
         self._records[record.id] = record
         return record
 

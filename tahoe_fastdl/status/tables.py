@@ -99,13 +99,13 @@ class ReadTable:
     When it is full, reads that tell nothing of their own go first: those that
     ended well and in time, all but the first ones and every so many-th of the
     rest.  Late, failed, wasted and hedging ones follow only when these alone
-    fill three quarters of the table; open ones stay.
+    fill half of the table; open ones, an eighth of it at most, stay.
     """
 
     def __init__(self, capacity: int, head: int) -> None:
         """:param head: how many of the first reads stay whatever comes."""
-        self._max_open = min(MAX_OPEN, capacity // 4)
-        assert head <= capacity // 4
+        self._max_open = min(MAX_OPEN, capacity // 8)
+        assert 1 <= head <= capacity // 8
         self._capacity = capacity
         self._head = head
         self._rows = bytearray()
@@ -194,10 +194,16 @@ class ReadTable:
                 _READ.pack_into(self._rows, place, *row)
 
     def _thin(self) -> None:
-        """Make room for a quarter of the table at least."""
-        while len(self) > 3 * self._capacity // 4:
+        """Make room for a quarter of the table at least.
+
+        That ends: beside half a table of telling ones, an eighth of first and an
+        eighth of open ones there are others to go as long as more than three
+        quarters are full; and if more are telling some of them can go.
+        """
+        self._drop()  # of what came since the last time
+        while 4 * len(self) > 3 * self._capacity:
             told = sum(self._is_telling(place) for place in range(0, len(self._rows), _READ.size))
-            if told > 3 * self._capacity // 4:
+            if 2 * told > self._capacity:
                 self._told_stride *= 2
             else:
                 self._stride *= 2

@@ -45,7 +45,7 @@ def _us(seconds: float) -> float:
 
 
 def _span(
-    name: str, kind: str, began: float, ended: float, pid: int, tid: int, **about: Any
+    name: str, kind: str, began: float, ended: float, pid: int, tid: int, /, **about: Any
 ) -> Json:
     return {
         "name": name, "cat": kind, "ph": "X", "ts": _us(began),
