@@ -202,7 +202,7 @@ def flood(record: Record, count: int) -> None:
         record.delivered(now, number, number, number + 1)
         record.paused(now, number % 50)
         record.unpaused(now, number % 50)
-        record.worked(now, (0.1, 0.1, 0.1), number, number + 1, number)
+        record.worked(now, (0.1, 0.1, 0.1), number, number + 1, number % 8)
         record.sampled(now, STANDING)
 
 
