@@ -306,16 +306,15 @@ class Page:
             raise BrowserError(str(thrown.get("description") or answer["exceptionDetails"]["text"]))
         return answer["result"].get("value")
 
-    def until(self, expression: str, timeout_s: float = 30.0) -> Any:
-        """Wait until an expression is true; returns its value.
+    def until(self, expression: str, timeout_s: float = 30.0) -> None:
+        """Wait until an expression is true.
 
         :raise BrowserError: it did not become so; shows what is on the page.
         """
         deadline = time.monotonic() + timeout_s
         while True:
-            value = self.eval(expression)
-            if value:
-                return value
+            if self.eval(f"Boolean({expression})"):
+                return
             if time.monotonic() > deadline:
                 raise BrowserError(
                     f"never true: {expression}\non the page: {self.text()[:3000]}\n{self.problems}"

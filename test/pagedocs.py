@@ -1,7 +1,7 @@
 """Downloads as the page's viewer reads them, made up: whose story is known, so is the verdict.
 
 Times are seconds since the download started; what the columns of each array mean is in
-docs/reading-the-page.rst.
+docs/download-page.rst.
 """
 
 from __future__ import annotations

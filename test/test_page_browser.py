@@ -33,6 +33,8 @@ CROWD = 10_000
 
 DOWNLOAD_S = 120.0
 
+TWO_FRAMES = "new Promise(d => requestAnimationFrame(() => requestAnimationFrame(() => d(1))))"
+
 
 class PageCase(SynchronousTestCase):
     """Has a stage, and looks after the pages that a test opens."""
@@ -67,7 +69,7 @@ class PageCase(SynchronousTestCase):
         """What the timeline shows, when it has drawn it."""
         page.until(f"document.querySelector('{TIMELINE}').dataset.bars")
         # What was asked for just now is drawn a frame later.
-        page.eval("new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
+        page.eval(TWO_FRAMES)
         shown = page.eval(f"({{...document.querySelector('{TIMELINE}').dataset}})")
         return {name: float(value) for name, value in shown.items()}
 
@@ -95,7 +97,8 @@ class PageCase(SynchronousTestCase):
             page.screenshot(Path(folder) / f"page-{name}.png", height)
 
     def fits(self, page: Page) -> None:
-        """Nothing of the page is wider than the window."""
+        """Nothing of the page is wider than the window, once it has taken its place."""
+        page.eval(TWO_FRAMES)
         wide = page.eval("document.scrollingElement.scrollWidth")
         self.assertLessEqual(wide, page.size[0])
 
@@ -128,7 +131,7 @@ class Overview(PageCase):
 
     def test_fills_while_a_download_runs(self) -> None:
         """A download turns up, gets on and ends in the list of recent ones, without a reload."""
-        cap = self.stage.put(some_bytes(6_000_000, 1))
+        cap = self.stage.put(some_bytes(12_000_000, 1))
         page = self.open("page")
         page.eval("window.neverReloaded = true")
         download = self.stage.begin(self.stage.client("page"), cap)
@@ -183,7 +186,7 @@ class Overview(PageCase):
             "document.dispatchEvent(new Event('visibilitychange'))"
         )
         asked = len(page.requests)
-        time.sleep(6.0)  # longer than the page rests when nothing runs
+        time.sleep(3.0)  # longer than the page rests when nothing runs
         self.assertEqual(len(page.requests), asked)
 
     def test_phone_and_dark(self) -> None:
@@ -251,7 +254,7 @@ class Viewer(PageCase):
 
     def test_fills_while_the_download_runs(self) -> None:
         """Bars and the map's blocks become more while the download runs, and end with it."""
-        cap = self.stage.put(some_bytes(6_000_000, 4))
+        cap = self.stage.put(some_bytes(12_000_000, 4))
         client = self.stage.client("page")
         download = self.stage.begin(client, cap)
         overview = self.open("page")
@@ -266,7 +269,7 @@ class Viewer(PageCase):
         page.until("document.querySelector('.facts dd').textContent === 'done'")
         self.assertGreater(self.drawn(page)["bars"], bars)
         # Three blocks of each segment, and perhaps a hedge's.
-        self.assertGreaterEqual(page.eval(have), 3 * (6_000_000 // (64 * 1024)))
+        self.assertGreaterEqual(page.eval(have), 3 * (12_000_000 // (64 * 1024)))
 
     def test_opens_tahoes_own_record_beside_it(self) -> None:
         """The node's own record of a stock download opens beside a download of ours."""
@@ -348,7 +351,7 @@ class Timeline(PageCase):
         shown = self.drawn(self.page)
         span = shown["to"] - shown["from"]
         self.assertLess(span, 0.8 * end)
-        self.assertAlmostEqual(shown["from"] + 0.25 * span, 0.25 * end, delta=0.01 * end)
+        self.assertApproximately(shown["from"] + 0.25 * span, 0.25 * end, 0.01 * end)
         self.page.wheel(x, y, 30)
         shown = self.drawn(self.page)
         self.assertEqual((shown["from"], shown["to"]), (0, end))
@@ -363,9 +366,9 @@ class Timeline(PageCase):
         self.page.drag(self.left + 300, y, self.left + 200, y)
         after = self.drawn(self.page)
         span = before["to"] - before["from"]
-        self.assertAlmostEqual(after["to"] - after["from"], span, delta=1e-6)
-        self.assertAlmostEqual(
-            after["from"] - before["from"], span * 100 / self.width, delta=0.02 * span
+        self.assertApproximately(after["to"] - after["from"], span, 1e-6)
+        self.assertApproximately(
+            after["from"] - before["from"], span * 100 / self.width, 0.02 * span
         )
 
     def test_keyboard(self) -> None:
@@ -378,7 +381,7 @@ class Timeline(PageCase):
         later = self.drawn(self.page)
         self.assertGreater(later["from"], closer["from"])
         self.page.key("ArrowLeft")
-        self.assertAlmostEqual(self.drawn(self.page)["from"], closer["from"], delta=1e-6)
+        self.assertApproximately(self.drawn(self.page)["from"], closer["from"], 1e-6)
         self.page.key("Home")
         shown = self.drawn(self.page)
         self.assertEqual((shown["from"], shown["to"]), (0, self.whole["to"]))
@@ -468,7 +471,7 @@ class Files(PageCase):
         self.choose(page, json.dumps(pagedocs.even()))
         page.until("document.querySelectorAll('.panel').length === 2")
         page.until("[...document.querySelectorAll('.verdict-text')].every(e => e.textContent)")
-        page.eval("new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
+        page.eval(TWO_FRAMES)
         ends = page.eval(f"[...document.querySelectorAll('{TIMELINE}')].map(c => c.dataset.to)")
         self.assertEqual(len(set(ends)), 1)
         compared = page.text(".panels").join(page.text("table"))
@@ -531,7 +534,7 @@ class Pure(PageCase):
             if name is not None:
                 self.assertTrue(found["text"].startswith(f"{name} "), found["text"])
                 own = found["facts"][found["server"]]["held"]
-                self.assertAlmostEqual(own, held, delta=0.01)
+                self.assertApproximately(own, held, 0.01)
             for other in set(pagedocs.NAMES) - {name}:
                 self.assertNotIn(other, found["text"])
 
@@ -575,7 +578,7 @@ class Pure(PageCase):
         )
         self.assertEqual(found[0], [2, 7, 4])
         self.assertEqual(found[1], [5, 10])
-        self.assertAlmostEqual(found[2][1] - found[2][0], 1e-4)
+        self.assertApproximately(found[2][1] - found[2][0], 1e-4, 1e-9)
         self.assertEqual(found[3], [0, 10, True])
         self.assertEqual(found[4], [0, 20])
         self.assertEqual(found[5], [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20])

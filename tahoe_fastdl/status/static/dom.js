@@ -58,9 +58,9 @@ export function button(text, onClick, properties = {}) {
 
 /** A table whose rows follow a list, by key; what did not change is not touched.
  *
- * A column is `{head, cell, number, row, title}`: `cell(item)` gives text, or
+ * A column is `{head, cell, number, fixed, row, title}`: `cell(item)` gives text, or
  * `{text, links: [[text, address], ...], part, strong}`, where `part` (0 to 1) is shown as a bar;
- * `row` marks the column that names the row.
+ * `row` marks the column that names the row, and `fixed` one that is not wrapped.
  */
 export class Table {
   constructor(caption, columns, keyOf) {
@@ -97,7 +97,7 @@ export class Table {
     const cells = this._columns.map((column) =>
       column.row
         ? el("th", { scope: "row" })
-        : el("td", { class: column.number ? "number" : "" }),
+        : el("td", { class: column.number ? "number" : column.fixed ? "fixed" : "" }),
     );
     return { node: el("tr", {}, ...cells), cells, shown: cells.map(() => null) };
   }

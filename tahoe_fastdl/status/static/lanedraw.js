@@ -47,7 +47,7 @@ function deliveryLane(model) {
 
 // ---------------------------------------------------------------- drawing
 
-/** Draw what is in sight of the plot `[x, x + width)`; returns how many bars that were. */
+/** Draw what is in sight of the plot `[x, x + width)`; returns how many reads that were. */
 export function drawLane(context, colours, lane, model, scale, plot, marks) {
   const y = plot.y + lane.y;
   const inner = { ...plot, y };
@@ -132,7 +132,6 @@ function boxOf(lane, index, read, end, scale, plot) {
 }
 
 function drawWork(context, colours, lane, model, scale, plot) {
-  let drawn = 0;
   context.fillStyle = colours.work;
   lane.spans.forEach((each, index) => {
     const end = each.ended ?? model.end;
@@ -140,9 +139,8 @@ function drawWork(context, colours, lane, model, scale, plot) {
     const x = plot.x + Math.max(-10, scale.xOf(each.began, plot.width));
     const right = plot.x + Math.min(plot.width + 10, scale.xOf(end, plot.width));
     context.fillRect(x, plot.y + lane.rowOf[index] * lane.row, Math.max(1, right - x - 0.5), lane.row - 2);
-    drawn += 1;
   });
-  return drawn;
+  return 0;
 }
 
 function drawDelivery(context, colours, lane, model, scale, plot) {

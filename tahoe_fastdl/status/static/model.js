@@ -2,7 +2,7 @@
  *
  * Pure. Takes `v1/downloads/N.json`, a saved file of it, or Tahoe's own `event_json`, from
  * wherever: nothing in it is believed before it was looked at. Times are seconds since the
- * download started, ranges half-open. What the arrays' columns mean is in docs/reading-the-page.rst.
+ * download started, ranges half-open. What the arrays' columns mean is in docs/download-page.rst.
  */
 
 import { convertStock, isStock } from "./stock.js";

@@ -151,7 +151,8 @@ function identity() {
   };
 }
 
-const file = { head: "Storage index", cell: (each) => ({ text: tidy(each.storage_index ?? "", 30) }) };
+// As much of it as tells files apart; all of it is on the download's own page.
+const file = { head: "Storage index", cell: (each) => ({ text: tidy(each.storage_index ?? "", 13) }) };
 
 function runningTable() {
   return new Table(
@@ -193,7 +194,7 @@ function recentTable() {
       number("Reads", (each) => count(each.reads)),
       number("Hedges", (each) => count(each.hedges)),
       number("Wasted", (each) => percent(each.wasted_bytes, each.received_bytes)),
-      { head: "Started", cell: (each) => when(each.started) },
+      { head: "Started", fixed: true, cell: (each) => when(each.started) },
       file,
       {
         head: "Take along",

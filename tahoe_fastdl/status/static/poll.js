@@ -1,7 +1,7 @@
 /** Asks again and again: often while something runs, seldom otherwise, never in a hidden tab. */
 
 const BUSY_MS = 1000;
-const IDLE_MS = 5000;
+const IDLE_MS = 2000;
 // A large answer takes its time: at most a fifth of it is spent on asking.
 const REST_FACTOR = 4;
 

@@ -310,9 +310,9 @@ export class Timeline {
 
   _onKey(event) {
     if (!this._model || event.ctrlKey || event.metaKey || event.altKey) return;
-    const middle = this._cursor !== null && this._cursor >= this._scale.from && this._cursor <= this._scale.to
-      ? this._cursor
-      : (this._scale.from + this._scale.to) / 2;
+    const { from, to, end } = this._scale;
+    const isChosen = this._cursor !== null && this._cursor >= from && this._cursor <= to && this._cursor < end;
+    const middle = isChosen ? this._cursor : (from + to) / 2;
     const part = event.shiftKey ? 0.5 : 0.1;
     const actions = {
       "+": () => this._scale.zoomAt(middle, 1 / KEY_STEP),
