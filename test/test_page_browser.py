@@ -351,7 +351,7 @@ class Timeline(PageCase):
         shown = self.drawn(self.page)
         span = shown["to"] - shown["from"]
         self.assertLess(span, 0.8 * end)
-        self.assertApproximately(shown["from"] + 0.25 * span, 0.25 * end, 0.01 * end)
+        self.assertApproximates(shown["from"] + 0.25 * span, 0.25 * end, 0.01 * end)
         self.page.wheel(x, y, 30)
         shown = self.drawn(self.page)
         self.assertEqual((shown["from"], shown["to"]), (0, end))
@@ -366,8 +366,8 @@ class Timeline(PageCase):
         self.page.drag(self.left + 300, y, self.left + 200, y)
         after = self.drawn(self.page)
         span = before["to"] - before["from"]
-        self.assertApproximately(after["to"] - after["from"], span, 1e-6)
-        self.assertApproximately(
+        self.assertApproximates(after["to"] - after["from"], span, 1e-6)
+        self.assertApproximates(
             after["from"] - before["from"], span * 100 / self.width, 0.02 * span
         )
 
@@ -381,7 +381,7 @@ class Timeline(PageCase):
         later = self.drawn(self.page)
         self.assertGreater(later["from"], closer["from"])
         self.page.key("ArrowLeft")
-        self.assertApproximately(self.drawn(self.page)["from"], closer["from"], 1e-6)
+        self.assertApproximates(self.drawn(self.page)["from"], closer["from"], 1e-6)
         self.page.key("Home")
         shown = self.drawn(self.page)
         self.assertEqual((shown["from"], shown["to"]), (0, self.whole["to"]))
@@ -534,7 +534,7 @@ class Pure(PageCase):
             if name is not None:
                 self.assertTrue(found["text"].startswith(f"{name} "), found["text"])
                 own = found["facts"][found["server"]]["held"]
-                self.assertApproximately(own, held, 0.01)
+                self.assertApproximates(own, held, 0.01)
             for other in set(pagedocs.NAMES) - {name}:
                 self.assertNotIn(other, found["text"])
 
@@ -578,7 +578,7 @@ class Pure(PageCase):
         )
         self.assertEqual(found[0], [2, 7, 4])
         self.assertEqual(found[1], [5, 10])
-        self.assertApproximately(found[2][1] - found[2][0], 1e-4, 1e-9)
+        self.assertApproximates(found[2][1] - found[2][0], 1e-4, 1e-9)
         self.assertEqual(found[3], [0, 10, True])
         self.assertEqual(found[4], [0, 20])
         self.assertEqual(found[5], [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20])

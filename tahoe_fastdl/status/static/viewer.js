@@ -1,6 +1,7 @@
 /** The page of one download, or of two side by side. */
 
 import { button, el, setAddress, setText, show } from "./dom.js";
+import { tidy } from "./format.js";
 import { DocumentError } from "./model.js";
 import { watchTheme } from "./paint.js";
 import { Panel, compare } from "./panel.js";
@@ -95,7 +96,6 @@ class Viewer {
     panel.setModel(model);
     this._fitScale();
     this._comparison?.update();
-    if (slot === this._slots[0]) document.title = `${panel.source.title} – tahoe-fastdl`;
     return panel.source.isLive && model.isRunning ? "busy" : "done";
   }
 
@@ -115,9 +115,18 @@ class Viewer {
     const panels = this._panels();
     this._panelsBox.classList.toggle("two", panels.length === 2);
     this._comparison = panels.length === 2 ? compare(panels) : null;
+    this._name(panels.map((panel) => tidy(panel.source.title, 80)));
     this._top.replaceChildren(...(this._comparison ? [this._comparison.node] : []));
     this._comparison?.update();
     show(this._close, this._slots[1] !== null);
+  }
+
+  /** The page is named for what it shows; one download needs no second heading. */
+  _name(titles) {
+    if (!titles.length) return;
+    document.title = `${titles.join(" and ")} – tahoe-fastdl`;
+    const heading = document.querySelector("h1");
+    if (heading) setText(heading, titles.join(" and "));
   }
 
   _closeBeside() {
