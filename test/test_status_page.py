@@ -13,6 +13,7 @@ import treq
 from allmydata.storage.common import si_b2a
 from allmydata.util import base32
 from twisted.web.error import FlattenerError
+from twisted.web.http_headers import Headers
 from twisted.web.template import Element, TagLoader, tags
 
 from tahoe_fastdl import __version__
@@ -74,7 +75,7 @@ class WebCase(GridCase):
         response = await treq.request(
             method,
             self.client_baseurls[FAST].rstrip("/") + path,
-            headers=dict(headers or {}),
+            headers=Headers({name: [value] for name, value in (headers or {}).items()}),
             persistent=False,
             allow_redirects=False,
         )

@@ -211,9 +211,10 @@ class Bounds(SynchronousTestCase):
 
     def test_two_mib(self) -> None:
         """However long a download and however hostile its servers, it takes less than 2 MiB."""
-        journal = Journal()
+        journal = Journal(lambda: 0.0)
         for server in range(5000):  # what is known of servers is kept once, not by download
-            journal.know(server, ServerFacts("\U0001f40d" * 500, str(server), ""))
+            facts = ServerFacts("\U0001f40d" * 500, str(server), "")
+            journal.know(server, self, lambda facts=facts: facts)  # type: ignore[misc]
         flood(journal.begin(FACTS, lambda: STANDING), 100)
         tracemalloc.start()
         try:
@@ -387,7 +388,9 @@ class Shown(SynchronousTestCase):
         @given(st.integers(0, 2000))
         def check(count: int) -> None:
             journal = Journal()
-            record = Record(1, FACTS, lambda: STANDING, journal.peers, SMALL, lambda _record: None)
+            record = Record(
+                1, FACTS, lambda: STANDING, journal.peers, SMALL, lambda _record: None, lambda: 0.0
+            )
             flood(record, count)
             document = download(record, journal, "0", "0")
             check_document(self, document)

@@ -94,8 +94,9 @@ class Recording(Protocol):
     ) -> None:
         """A read's bytes are here.  *as_known*: None if nobody waited for it any more."""
 
-    def scouted(self, share: ServerShare, first: int, stop: int) -> None:
-        """Now that sizes are known: these blocks came with the share's first read."""
+    def scouted(self, blocks: dict[int, tuple[int, int]]) -> None:
+        """Now that sizes are known: blocks ``[first, stop)`` of each of these shares came
+        with its first read."""
 
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """A read failed."""
@@ -121,5 +122,8 @@ class Recorder(Protocol):
     def begin(self, facts: FileFacts, look: Callable[[], Standing]) -> Recording:
         """A download begins; *look* tells how it stands, until it ends."""
 
-    def know(self, server: int, facts: ServerFacts) -> None:
-        """The server of this number."""
+    def know(self, server: int, whose: object, tell: Callable[[], ServerFacts]) -> None:
+        """The server of this number.
+
+        :param whose: another object if what *tell* tells may have changed.
+        """

@@ -318,19 +318,21 @@ class Record:
             blocks = (as_known.first_segment, as_known.stop_segment)
         self.tally.received_bytes += length
         self.tally.wasted_bytes += length if is_wasted else 0
-        row = self.reads.get(read)
+        row = self.reads.end(read, at, DONE, WASTED if is_wasted else 0, blocks)
         if row is not None:
             server, sent = self._server_of(row[0]), row[6]
             self._peers.on_answered(server, length, is_wasted, at - sent)
         elif as_known is not None:
             self._peers.on_answered(as_known.server, length, is_wasted, None)
-        self.reads.end(read, at, DONE, WASTED if is_wasted else 0, blocks)
 
-    def scouted(self, share: ServerShare, first: int, stop: int) -> None:
-        """Its read was sent, and perhaps answered, before anyone knew its segments."""
-        index = self._share_index.get(share.share)
-        if index is not None:
-            self.reads.set_blocks(index, KINDS.index(Kind.BLOCKS), (first, stop))
+    def scouted(self, blocks: dict[int, tuple[int, int]]) -> None:
+        """Their reads were sent and answered before anyone knew their segments."""
+        known = {
+            self._share_index[share]: found
+            for share, found in blocks.items()
+            if share in self._share_index
+        }
+        self.reads.set_blocks(KINDS.index(Kind.BLOCKS), known)
 
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """The share is given up with it."""
