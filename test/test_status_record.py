@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from typing import Any
+from weakref import ref
 
 from attrs import evolve
 from hypothesis import given
@@ -255,6 +257,22 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(kept[3:], list(range(60, 60 - (KEPT - 3), -1)))
         self.assertIsNone(journal.get(1))
 
+    def test_nothing_hangs_on_it(self) -> None:
+        """A record of a download that is over keeps nothing of the download alive."""
+
+        class Core:
+            def look(self) -> Standing:
+                return STANDING
+
+        core = Core()
+        gone = ref(core)
+        record = Journal().begin(FACTS, core.look)
+        record.ended(1e12, STANDING)
+        del core
+        gc.collect()
+        self.assertIsNone(gone())
+        self.assertEqual(record.standing(), STANDING)
+
     def test_runs(self) -> None:
         """Bits are told as runs; of very many the last stands for all that follow."""
 
@@ -328,7 +346,7 @@ class States(SynchronousTestCase):
     def test_read_on(self) -> None:
         """If the same node reads on it is the same download, and counted once."""
         self.end()
-        self.record.resumed()
+        self.record.resumed(lambda: STANDING)
         self.assertEqual(summary(self.record)["state"], "running")
         self.record.ended(self.now + 3, STANDING)
         self.assertEqual(summary(self.record)["seconds"], 5.0)

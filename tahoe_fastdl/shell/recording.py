@@ -45,8 +45,8 @@ class ServerShare:
 class Recording(Protocol):
     """What is kept of one download.  All times are monotonic seconds, sizes bytes."""
 
-    def resumed(self) -> None:
-        """The same node reads on after nobody read for a while."""
+    def resumed(self, look: Callable[[], Standing]) -> None:
+        """The same node reads on after nobody read for a while.  *look* as in ``begin``."""
 
     def ended(self, now: float, standing: Standing) -> None:
         """Nobody reads any more."""
@@ -120,7 +120,11 @@ class Recorder(Protocol):
     """Whoever keeps the recordings of one client."""
 
     def begin(self, facts: FileFacts, look: Callable[[], Standing]) -> Recording:
-        """A download begins; *look* tells how it stands, until it ends."""
+        """A download begins.
+
+        :param look: tells how it stands; not to be kept when it has ended, for all
+            that is known of the file hangs on it.
+        """
 
     def know(self, server: int, whose: object, tell: Callable[[], ServerFacts]) -> None:
         """The server of this number.

@@ -139,7 +139,7 @@ class Watcher:
         if self._recording is None:
             self._recording = self._recorder.begin(self._facts, self._watching.standing)
         elif not self._is_on:
-            self._recording.resumed()
+            self._recording.resumed(self._watching.standing)
         self._is_on = True
 
     def _after(
