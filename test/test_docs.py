@@ -75,7 +75,7 @@ class DownloadPage(SynchronousTestCase):
         """Each field of the overview, of a server and of a summary is listed, and no other."""
         hub = Hub(Settings())
         journal = hub.recorder = Journal()
-        journal.know(hub.server_id(_Server()), ServerFacts("name", "id", ""))
+        journal.know(hub.server_id(_Server()), self, lambda: ServerFacts("name", "id", ""))
         record = journal.begin(FileFacts("", 1, 1, 1), lambda: Standing(0, 0, 0, 0, 0, 1, 1))
         overview = views.overview(hub, None, "", "", [], counters(hub))
         self.assertEqual(self.fields_after("v1/overview.json\n----"), set(overview))
@@ -96,7 +96,7 @@ class DownloadPage(SynchronousTestCase):
         hub = Hub(Settings())
         journal = hub.recorder = Journal()
         number = hub.server_id(_Server())
-        journal.know(number, ServerFacts("name", "id", ""))
+        journal.know(number, self, lambda: ServerFacts("name", "id", ""))
         hub.servers[number].latency_s = hub.servers[number].rate = 1.0
         journal.peers.on_fallback(1, "KeyError: 5")
         found = {

@@ -13,6 +13,7 @@ import treq
 from allmydata.storage.common import si_b2a
 from allmydata.util import base32
 from twisted.web.error import FlattenerError
+from twisted.web.http_headers import Headers
 from twisted.web.template import Element, TagLoader, tags
 
 from tahoe_fastdl import __version__
@@ -74,7 +75,7 @@ class WebCase(GridCase):
         response = await treq.request(
             method,
             self.client_baseurls[FAST].rstrip("/") + path,
-            headers=dict(headers or {}),
+            headers=Headers({name: [value] for name, value in (headers or {}).items()}),
             persistent=False,
             allow_redirects=False,
         )
@@ -232,6 +233,44 @@ class Overview(WebCase):
         bad = [row for row in events["map"] if row[4] == "bad"]
         self.assertEqual({events["shares"][row[1]]["shnum"] for row in bad}, {0})
         self.assertTrue(any("sh0" in text for _at, text in events["problems"]))
+
+    async def test_without_a_recorder(self) -> None:
+        """A download that nobody records has no watcher, and the page still works."""
+        self.hub.recorder = None
+        data = some_bytes(300_000)
+        node = self.node(await self.put(data, 3, 6, 3000))
+        d = node.read(Reader(), 0, None)
+        driver = node._cnode._node._driver
+        self.assertIsNone(driver.watcher)
+        self.assertEqual(driver._receive, driver.core.receive)
+        self.assertTrue((await d).text == data)
+        document = await self.overview()
+        self.assertEqual((document["downloads"], document["servers"]), ([], []))
+        self.assertEqual(document["totals"]["downloads"], 1)
+        await self.page()
+        parse((await self.page("metrics")).text)
+
+    async def test_one_node_that_reads_on(self) -> None:
+        """What one file node reads is one download, also with pauses between its reads."""
+        self.enable({"memory": "8 MiB", "remember": "0 s"})
+        data = some_bytes(300_000)
+        node = self.node(await self.put(data, 3, 6, 3000))
+        for start in (0, 100_000, 200_000):
+            await self.read(node, start, 50_000)
+            await self.quiet()
+        (each,) = (await self.overview())["downloads"]
+        self.assertEqual((each["wanted_bytes"], each["delivered_bytes"]), (150_000, 150_000))
+        self.assertEqual(each["state"], "done")
+
+    async def test_a_segment(self) -> None:
+        """Repair and verification read segments; what they get counts as delivered."""
+        node = self.node(await self.put(some_bytes(300_000), 3, 6, 3000))
+        d, _cancel = node._cnode.get_segment(7)
+        await d
+        await self.quiet()
+        (each,) = (await self.overview())["downloads"]
+        self.assertEqual((each["wanted_bytes"], each["delivered_bytes"]), (3000, 3000))
+        self.assertEqual(each["state"], "done")
 
     async def test_read_again(self) -> None:
         """A reader that takes a parked download has one of its own, without a search."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from typing import Any
+from weakref import ref
 
 from attrs import evolve
 from hypothesis import given
@@ -211,9 +213,10 @@ class Bounds(SynchronousTestCase):
 
     def test_two_mib(self) -> None:
         """However long a download and however hostile its servers, it takes less than 2 MiB."""
-        journal = Journal()
+        journal = Journal(lambda: 0.0)
         for server in range(5000):  # what is known of servers is kept once, not by download
-            journal.know(server, ServerFacts("\U0001f40d" * 500, str(server), ""))
+            facts = ServerFacts("\U0001f40d" * 500, str(server), "")
+            journal.know(server, self, lambda facts=facts: facts)  # type: ignore[misc]
         flood(journal.begin(FACTS, lambda: STANDING), 100)
         tracemalloc.start()
         try:
@@ -253,6 +256,22 @@ class Bounds(SynchronousTestCase):
         self.assertEqual(len(kept), KEPT)
         self.assertEqual(kept[3:], list(range(60, 60 - (KEPT - 3), -1)))
         self.assertIsNone(journal.get(1))
+
+    def test_nothing_hangs_on_it(self) -> None:
+        """A record of a download that is over keeps nothing of the download alive."""
+
+        class Core:
+            def look(self) -> Standing:
+                return STANDING
+
+        core = Core()
+        gone = ref(core)
+        record = Journal().begin(FACTS, core.look)
+        record.ended(1e12, STANDING)
+        del core
+        gc.collect()
+        self.assertIsNone(gone())
+        self.assertEqual(record.standing(), STANDING)
 
     def test_runs(self) -> None:
         """Bits are told as runs; of very many the last stands for all that follow."""
@@ -327,7 +346,7 @@ class States(SynchronousTestCase):
     def test_read_on(self) -> None:
         """If the same node reads on it is the same download, and counted once."""
         self.end()
-        self.record.resumed()
+        self.record.resumed(lambda: STANDING)
         self.assertEqual(summary(self.record)["state"], "running")
         self.record.ended(self.now + 3, STANDING)
         self.assertEqual(summary(self.record)["seconds"], 5.0)
@@ -387,7 +406,9 @@ class Shown(SynchronousTestCase):
         @given(st.integers(0, 2000))
         def check(count: int) -> None:
             journal = Journal()
-            record = Record(1, FACTS, lambda: STANDING, journal.peers, SMALL, lambda _record: None)
+            record = Record(
+                1, FACTS, lambda: STANDING, journal.peers, SMALL, lambda _record: None, lambda: 0.0
+            )
             flood(record, count)
             document = download(record, journal, "0", "0")
             check_document(self, document)

@@ -109,7 +109,7 @@ class Reads(SynchronousTestCase):
         self.send(table, 2)
         table.send(3, 0, 0, 3, 1, (5, 6), 3.0, 0)
         table.end(3, 4.0, DONE, 0, None)
-        table.set_blocks(0, 0, (0, 2))
+        table.set_blocks(0, {0: (0, 2)})
         self.assertEqual([row[4:6] for row in table.rows()], [(0, 2), (-1, -1), (5, 6)])
 
     def test_telling_reads_stay(self) -> None:

@@ -7,15 +7,15 @@ each answer is worked out when it is asked for.
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import define, frozen
 
 from .books import Books
 from .reads import Kind, Read, Stage
 
 
-@frozen
+@define  # frozen ones take three times as long to make, and there is one for each answer
 class ReadNow:
-    """A read that has not ended."""
+    """A read that has not ended, as it is now."""
 
     id: int
     share: int

@@ -45,8 +45,8 @@ class ServerShare:
 class Recording(Protocol):
     """What is kept of one download.  All times are monotonic seconds, sizes bytes."""
 
-    def resumed(self) -> None:
-        """The same node reads on after nobody read for a while."""
+    def resumed(self, look: Callable[[], Standing]) -> None:
+        """The same node reads on after nobody read for a while.  *look* as in ``begin``."""
 
     def ended(self, now: float, standing: Standing) -> None:
         """Nobody reads any more."""
@@ -94,8 +94,9 @@ class Recording(Protocol):
     ) -> None:
         """A read's bytes are here.  *as_known*: None if nobody waited for it any more."""
 
-    def scouted(self, share: ServerShare, first: int, stop: int) -> None:
-        """Now that sizes are known: these blocks came with the share's first read."""
+    def scouted(self, blocks: dict[int, tuple[int, int]]) -> None:
+        """Now that sizes are known: blocks ``[first, stop)`` of each of these shares came
+        with its first read."""
 
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """A read failed."""
@@ -119,7 +120,14 @@ class Recorder(Protocol):
     """Whoever keeps the recordings of one client."""
 
     def begin(self, facts: FileFacts, look: Callable[[], Standing]) -> Recording:
-        """A download begins; *look* tells how it stands, until it ends."""
+        """A download begins.
 
-    def know(self, server: int, facts: ServerFacts) -> None:
-        """The server of this number."""
+        :param look: tells how it stands; not to be kept when it has ended, for all
+            that is known of the file hangs on it.
+        """
+
+    def know(self, server: int, whose: object, tell: Callable[[], ServerFacts]) -> None:
+        """The server of this number.
+
+        :param whose: another object if what *tell* tells may have changed.
+        """

@@ -57,6 +57,15 @@ def facts_of_file(verifycap: Any) -> FileFacts:
     )
 
 
+_JOINING = (r.ReaderJoined, r.SegmentAsked, r.SegmentSizeAsked)
+_ENDING = (r.ReadAnswered, r.ReadFailed)
+# Of other events only what they lead to is told; most lead to nothing.
+_TOLD_BEFORE = frozenset((*_JOINING, *_ENDING))
+_TOLD_AFTER = frozenset(
+    (*_JOINING, *_ENDING, r.ReaderDelivered, r.ReaderLeft, r.TurnEnded, r.TimePassed)
+)
+
+
 class Watcher:
     """Stands between a driver and its core; see the module's docstring."""
 
@@ -83,6 +92,7 @@ class Watcher:
         self._positions: dict[int, tuple[int, int]] = {}  # reader -> taken so far, end
         self._failed: set[int] = set()
         self._late: dict[int, Stage] = {}
+        self._had_late = False  # before, no read can be a hedge
         self._bad: dict[int, int] = {}
         self._unasked: dict[int, int] = {}
         self._next_sample = 0.0
@@ -99,9 +109,11 @@ class Watcher:
 
     def receive(self, event: r.Event, now: float) -> list[r.Action]:
         """As ``Download.receive``."""
-        read = self._guard(self._before, event)
+        kind = type(event)
+        read = self._guard(self._before, event) if kind in _TOLD_BEFORE else None
         actions = self._core.receive(event, now)
-        self._guard(self._after, event, now, read, actions)
+        if self._recording is not None and (actions or kind in _TOLD_AFTER):
+            self._guard(self._after, event, now, read, actions)
         return actions
 
     def _guard(self, tell: Callable[..., Any], *arguments: Any) -> Any:
@@ -117,18 +129,17 @@ class Watcher:
             return None
 
     def _before(self, event: r.Event) -> ReadNow | None:
-        if isinstance(event, (r.ReadAnswered, r.ReadFailed)):
+        if isinstance(event, _ENDING):
             self._wasted_bytes = self._watching.wasted_bytes()
             return self._watching.read(event.read)
-        if isinstance(event, (r.ReaderJoined, r.SegmentAsked, r.SegmentSizeAsked)):
-            self._begin()
+        self._begin()
         return None
 
     def _begin(self) -> None:
         if self._recording is None:
             self._recording = self._recorder.begin(self._facts, self._watching.standing)
         elif not self._is_on:
-            self._recording.resumed()
+            self._recording.resumed(self._watching.standing)
         self._is_on = True
 
     def _after(
@@ -187,7 +198,7 @@ class Watcher:
     def _on_sent(self, recording: Recording, action: r.SendRead, now: float) -> None:
         read = self._watching.read(action.read)
         if read is not None:
-            late = self._watching.hedged_servers(action.read)
+            late = self._watching.hedged_servers(action.read) if self._had_late else ()
             recording.sent(now, read, action.start, action.length, late)
 
     def _on_answer(
@@ -196,7 +207,7 @@ class Watcher:
         self._late.pop(event.read, None)
         is_wasted = self._watching.wasted_bytes() > self._wasted_bytes
         recording.answered(now, event.read, read, len(event.data), is_wasted)
-        if read is not None:
+        if read is not None and self._watching.bad_blocks(read.share):
             self._note_bad(recording, ServerShare(read.share, read.shnum, read.server), now)
 
     def _on_time(self, recording: Recording, now: float) -> None:
@@ -209,17 +220,21 @@ class Watcher:
             if stage is Stage.STALLED and read_id not in late:
                 recording.abandoned(now, read_id)
         self._late = {read.id: read.stage for read in late.values()}
+        self._had_late = self._had_late or bool(late)
 
     def _on_sized(self, recording: Recording) -> None:
         """What scouts brought before the UEB was here has become blocks."""
         if self._core.geometry is None:
             return
         self._is_sized = True
-        for share in self._core.counted_on.values():
-            have = share.ledger.have
-            if have:
-                which = ServerShare(share.id, share.shnum, share.server)
-                recording.scouted(which, (have & -have).bit_length() - 1, have.bit_length())
+        had = {share.id: share.ledger.have for share in self._core.counted_on.values()}
+        blocks = {
+            share: ((have & -have).bit_length() - 1, have.bit_length())
+            for share, have in had.items()
+            if have
+        }
+        if blocks:
+            recording.scouted(blocks)
 
     def _share(self, share_id: int) -> ServerShare | None:
         share = self._core.shares.get(share_id)
@@ -287,7 +302,7 @@ class Watcher:
 
     def _asked(self, server: Any) -> tuple[Recording, int, int] | None:
         server_id = self._server_id(server)
-        self._recorder.know(server_id, facts_of_server(server))
+        self._recorder.know(server_id, server, lambda: facts_of_server(server))
         if self._recording is None:
             return None
         number = self._recording.asked(self._clock(), server_id)

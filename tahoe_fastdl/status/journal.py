@@ -42,9 +42,9 @@ class Journal:
         for record in over[: max(0, len(self._records) - KEPT + 1)]:
             del self._records[record.id]
 
-    def know(self, server: int, facts: ServerFacts) -> None:
+    def know(self, server: int, whose: object, tell: Callable[[], ServerFacts]) -> None:
         """As in ``Recorder``."""
-        self.peers.know(server, facts)
+        self.peers.know(server, whose, tell)
 
     def _on_over(self, record: Record) -> None:
         """Counted once, also if its node reads on later: most never do."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
+from collections.abc import Callable
+from weakref import ref
 
 from attrs import define, field, frozen
 
@@ -91,7 +93,7 @@ class Peers:
         self.latency = Histogram(LATENCY_BOUNDS)
         self.rate = Histogram(RATE_BOUNDS)
         self.last_fallback: Fallback | None = None
-        self._facts: dict[int, ServerFacts] = {}
+        self._told: dict[int, ref[object]] = {}
         self._nobody = Peer()  # takes what is counted of servers beyond MAX_PEERS
 
     def of(self, server: int) -> Peer:
@@ -103,14 +105,16 @@ class Peers:
             peer = self.by_number[server] = Peer()
         return peer
 
-    def know(self, server: int, facts: ServerFacts) -> None:
-        """What a server says of itself may change when it announces itself anew."""
+    def know(self, server: int, whose: object, tell: Callable[[], ServerFacts]) -> None:
+        """What a server says of itself changes when it announces itself anew, and then
+        Tahoe makes another object for it."""
+        told = self._told.get(server)
+        if told is not None and told() is whose:
+            return
         if server not in self.by_number and len(self.by_number) >= MAX_PEERS:
             return
-        if self._facts.get(server) == facts:
-            return
-        self._facts[server] = facts
-        peer = self.of(server)
+        self._told[server] = ref(whose)
+        facts, peer = tell(), self.of(server)
         peer.name = clean(facts.name)
         peer.serverid = clean(facts.serverid)
         peer.transport = facts.transport

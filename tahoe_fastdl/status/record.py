@@ -30,7 +30,7 @@ from .tables import (
     ReadTable,
     SpreadTable,
 )
-from .text import clean_reason
+from .text import MAX_TEXT, clean, clean_reason
 
 KINDS = tuple(Kind)
 READ_STATES = {OPEN: "open", DONE: "done", FAILED: "failed", ABANDONED: "abandoned"}
@@ -155,7 +155,6 @@ class Record:
         self._began = clock()
         self._clock = clock
         self._look: Callable[[], Standing] | None = look
-        self._look_again = look
         self._standing: Standing | None = None
         self._peers = peers
         self._on_over = on_over
@@ -177,10 +176,10 @@ class Record:
 
     # -- the whole ------------------------------------------------------------
 
-    def resumed(self) -> None:
+    def resumed(self, look: Callable[[], Standing]) -> None:
         """As in ``Recording``; likewise all that follow."""
         self.state, self.why, self.seconds = "running", None, None
-        self._look = self._look_again
+        self._look = look
 
     def ended(self, now: float, standing: Standing) -> None:
         """Reads that are still out are given up: nobody waits for them."""
@@ -197,7 +196,7 @@ class Record:
     def fell_back(self, now: float, reason: str, is_fault: bool) -> None:
         """Nothing that comes later makes it anything else."""
         self.state, self.why = "fallback", clean_reason(reason)
-        self._note(now, f"the stock downloader goes on: {reason}")
+        self._note(now, "the stock downloader goes on", reason)
         if is_fault:
             self._peers.on_fallback(self.id, self.why)
 
@@ -226,7 +225,7 @@ class Record:
         """One failure makes the download a failed one."""
         if self.state != "fallback":
             self.state, self.why = "failed", clean_reason(reason)
-        self._note(now, f"reader {reader} failed: {reason}")
+        self._note(now, f"reader {reader} failed", reason)
 
     def paused(self, now: float, reader: int) -> None:
         """Kept when it is over."""
@@ -300,14 +299,14 @@ class Record:
         stalled = read.stage is not Stage.LATE
         self.reads.flag(read.id, LATE | (STALLED if stalled else 0))
         what = "counts as stalled" if stalled else "is late"
-        self._note(now, f"{self._peers.name(read.server)} {what}: a read of sh{read.shnum}")
+        self._note(now, f"{self._peers.name(read.server)} {what}", f"a read of sh{read.shnum}")
 
     def abandoned(self, now: float, read: int) -> None:
         """Given up; what it was for is asked of others."""
         self.reads.give_up(read)
         row = self.reads.get(read)
         if row is not None:
-            self._note(now, f"no answer to a read of {self._share_name(row[0])}, given up")
+            self._note(now, f"a read of {self._share_name(row[0])} was given up", "no answer")
 
     def answered(
         self, now: float, read: int, as_known: ReadNow | None, length: int, is_wasted: bool
@@ -318,25 +317,27 @@ class Record:
             blocks = (as_known.first_segment, as_known.stop_segment)
         self.tally.received_bytes += length
         self.tally.wasted_bytes += length if is_wasted else 0
-        row = self.reads.get(read)
+        row = self.reads.end(read, at, DONE, WASTED if is_wasted else 0, blocks)
         if row is not None:
             server, sent = self._server_of(row[0]), row[6]
             self._peers.on_answered(server, length, is_wasted, at - sent)
         elif as_known is not None:
             self._peers.on_answered(as_known.server, length, is_wasted, None)
-        self.reads.end(read, at, DONE, WASTED if is_wasted else 0, blocks)
 
-    def scouted(self, share: ServerShare, first: int, stop: int) -> None:
-        """Its read was sent, and perhaps answered, before anyone knew its segments."""
-        index = self._share_index.get(share.share)
-        if index is not None:
-            self.reads.set_blocks(index, KINDS.index(Kind.BLOCKS), (first, stop))
+    def scouted(self, blocks: dict[int, tuple[int, int]]) -> None:
+        """Their reads were sent and answered before anyone knew their segments."""
+        known = {
+            self._share_index[share]: found
+            for share, found in blocks.items()
+            if share in self._share_index
+        }
+        self.reads.set_blocks(KINDS.index(Kind.BLOCKS), known)
 
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """The share is given up with it."""
         row = self.reads.get(read)
         if row is not None:
-            self._note(now, f"a read of {self._share_name(row[0])} failed: {reason}")
+            self._note(now, f"a read of {self._share_name(row[0])} failed", reason)
             self._peers.of(self._server_of(row[0])).errors += 1
         self.reads.end(read, self._since(now), FAILED, 0, None)
 
@@ -359,7 +360,7 @@ class Record:
     def lied(self, now: float, share: ServerShare, reason: str) -> None:
         """Corruption of a share: its server's lie, as far as anyone can tell."""
         self._peers.of(share.server).lies += 1
-        self._note(now, f"sh{share.shnum} on {self._peers.name(share.server)}: {reason}")
+        self._note(now, f"sh{share.shnum} on {self._peers.name(share.server)}", reason)
 
     # -- work and samples -----------------------------------------------------
 
@@ -384,9 +385,12 @@ class Record:
             standing.changes, standing.recomputations,
         )  # fmt: skip
 
-    def _note(self, now: float, text: str) -> None:
-        """The first problems stay, and the last one: how it began and how it ended."""
-        problem = (self._since(now), clean_reason(text))
+    def _note(self, now: float, what: str, why: str) -> None:
+        """The first problems stay, and the last one: how it began and how it ended.
+
+        :param what: our words, with names of servers that are fit to be shown.
+        """
+        problem = (self._since(now), clean(f"{what}: {clean_reason(why)}", MAX_TEXT))
         if len(self.problems) >= self.capacity.problems:
             self.left_out["problems"] += 1
             self.problems[-1] = problem

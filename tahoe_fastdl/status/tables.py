@@ -172,26 +172,29 @@ class ReadTable:
 
     def end(
         self, read: int, done: float, state: int, flags: int, blocks: tuple[int, int] | None
-    ) -> None:
-        """It ended.  *blocks*: its segments, where more is known than when it was sent."""
+    ) -> Row | None:
+        """It ended.
+
+        :param blocks: its segments, where more is known than when it was sent.
+        :return: its columns without the ordinal, as they were; None: it is not here.
+        """
         place = self._places.pop(read, None)
         if place is None:
-            return
-        row = list(_READ.unpack_from(self._rows, place))
-        if blocks is not None:
-            row[5:7] = blocks
-        row[8] = done
-        row[9] = ABANDONED if row[9] == ABANDONED else state
-        row[10] |= flags
-        _READ.pack_into(self._rows, place, *row)
+            return None
+        row = _READ.unpack_from(self._rows, place)
+        if row[9] == ABANDONED:
+            state = ABANDONED
+        _READ.pack_into(
+            self._rows, place, *row[:5], *(blocks or row[5:7]), row[7], done, state, row[10] | flags
+        )
+        return row[1:]
 
-    def set_blocks(self, share: int, kind: int, blocks: tuple[int, int]) -> None:
-        """Reads of this share and kind that ended without known segments brought these."""
-        for place in range(0, len(self._rows), _READ.size):
-            row = list(_READ.unpack_from(self._rows, place))
-            if row[1:3] == [share, kind] and row[5] < 0 and row[9] == DONE:
-                row[5:7] = blocks
-                _READ.pack_into(self._rows, place, *row)
+    def set_blocks(self, kind: int, blocks: dict[int, tuple[int, int]]) -> None:
+        """Reads of this kind that ended without known segments brought these, by share."""
+        for index, row in enumerate(_READ.iter_unpack(bytes(self._rows))):
+            if row[2] == kind and row[5] < 0 and row[9] == DONE and row[1] in blocks:
+                place = index * _READ.size
+                _READ.pack_into(self._rows, place, *row[:5], *blocks[row[1]], *row[7:])
 
     def _thin(self) -> None:
         """Make room for a quarter of the table at least.
