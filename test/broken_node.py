@@ -29,7 +29,7 @@ def main() -> int:
                 raise ValueError(REASON)
         return receive(download, event, now)
 
-    Download.receive = breaking  # type: ignore[method-assign]
+    Download.receive = breaking  # type: ignore[assignment,method-assign]
     from allmydata.scripts import runner
 
     return int(runner.run() or 0)

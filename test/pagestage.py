@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from allmydata import uri
+from allmydata.storage.common import si_b2a
 from allmydata.util import yamlutil
 from twisted.trial.unittest import SkipTest
 
@@ -121,6 +123,10 @@ class Stage:
         """One server's answers take so many times as long from then on."""
         self.wan.run_script([Event(at_s, NAMES.index(name), "slow", factor)])
 
+    def silence(self, name: str, at_s: float) -> None:
+        """One server keeps its connections and answers nothing from then on."""
+        self.wan.run_script([Event(at_s, NAMES.index(name), "silent")])
+
     def heal(self) -> None:
         """All servers are as they were."""
         self.wan.use(WIRE)
@@ -133,6 +139,16 @@ class Stage:
         :param uploader: whose files are 3-of-5, or "wide": 5-of-5.
         """
         return self.client(uploader).put(data)
+
+    def holder(self, cap: str, shnum: int) -> str:
+        """The name of a server that has this share of a file."""
+        index: bytes = si_b2a(uri.from_string(cap.encode("ascii")).get_storage_index())
+        place = f"*/{index.decode('ascii')}/{shnum}"
+        return next(
+            name
+            for name, server in zip(NAMES, self.grid.servers)
+            if any(server.shares_directory.glob(place))
+        )
 
     def begin(self, client: Client, cap: str) -> Future[Download]:
         """Start a download; the future has its outcome."""

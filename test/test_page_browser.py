@@ -131,10 +131,12 @@ class Overview(PageCase):
 
     def test_fills_while_a_download_runs(self) -> None:
         """A download turns up, gets on and ends in the list of recent ones, without a reload."""
+        client = self.stage.client("page")
+        self.stage.begin(client, self.stage.put(some_bytes(500_000, 8))).result(DOWNLOAD_S)
         cap = self.stage.put(some_bytes(12_000_000, 1))
         page = self.open("page")
         page.eval("window.neverReloaded = true")
-        download = self.stage.begin(self.stage.client("page"), cap)
+        download = self.stage.begin(client, cap)
         progress = "document.querySelector('#running progress')?.value"
         page.until(f"{progress} > 0 && {progress} < 0.9")
         first = page.eval(progress)
@@ -145,7 +147,7 @@ class Overview(PageCase):
         self.picture(page, "overview", 900)
         page.until(f"{progress} > {first}")
         download.result(DOWNLOAD_S)
-        number = self.stage.newest(self.stage.client("page"))
+        number = self.stage.newest(client)
         page.until(f"document.querySelector('#recent tbody').innerText.includes('#{number}')")
         self.assertIn("done", page.text("#recent tbody tr"))
         self.assertTrue(page.eval("window.neverReloaded"))
@@ -243,7 +245,7 @@ class Viewer(PageCase):
         self.assertIn(SLOW, page.text(".panel table"))
         self.picture(page, "slow-server", 1250)
         left, top, width, height = page.box(TIMELINE)
-        page.wheel(left + width * 0.6, top + height * 0.6, -8)
+        page.wheel(left + width * 0.35, top + height * 0.6, -5)
         self.drawn(page)
         self.picture(page, "zoomed", 1250)
         page.resize(PHONE)
@@ -251,6 +253,25 @@ class Viewer(PageCase):
         page.theme(dark=True)
         self.drawn(page)
         self.picture(page, "phone-dark", 1400)
+
+    def test_names_a_server_that_fell_silent(self) -> None:
+        """Of a download in which one server stopped answering, it names that server, and its reads
+        and those that made up for them look different.
+        """
+        cap = self.stage.put(some_bytes(9_000_000, 9))
+        silent = self.stage.holder(cap, 0)
+        client = self.stage.client("page")
+        self.stage.silence(silent, at_s=1.5)
+        self.stage.begin(client, cap).result(DOWNLOAD_S)
+        self.stage.heal()
+        page = self.open("page", f"download?id={self.stage.newest(client)}")
+        page.until("document.querySelector('.verdict-text')?.textContent")
+        self.assertIn(silent, page.text(".verdict-text"))
+        named = page.eval("document.querySelector('.verdict').dataset.server")
+        self.assertNotEqual(named, "")
+        self.assertRegex(page.text(".panel table"), f"{silent}.*")
+        self.drawn(page)
+        self.picture(page, "silent-server", 1250)
 
     def test_fills_while_the_download_runs(self) -> None:
         """Bars and the map's blocks become more while the download runs, and end with it."""

@@ -126,7 +126,7 @@ function boxOf(lane, index, read, end, scale, plot) {
   const height = read.kind === "blocks" ? full : Math.max(3, full / 2);
   const top = plot.y + MARKS + lane.rowOf[index] * lane.row + (full - height);
   // Clipped to the plot: canvases round places that are far outside.
-  const left = Math.max(x, plot.x - 10);
+  const left = Math.max(x, plot.x - 2); // so that its sign stays in sight
   const right = Math.min(plot.x + scale.xOf(end, plot.width), plot.x + plot.width + 10);
   return { x: left, y: top, width: Math.max(1.5, right - left - 0.5), height };
 }

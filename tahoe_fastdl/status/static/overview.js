@@ -152,7 +152,7 @@ function identity() {
 }
 
 // As much of it as tells files apart; all of it is on the download's own page.
-const file = { head: "Storage index", cell: (each) => ({ text: tidy(each.storage_index ?? "", 13) }) };
+const file = { head: "Storage index", cell: (each) => ({ text: tidy(each.storage_index ?? "", 9) }) };
 
 function runningTable() {
   return new Table(
