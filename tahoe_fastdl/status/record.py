@@ -156,6 +156,7 @@ class Record:
         self._clock = clock
         self._look: Callable[[], Standing] | None = look
         self._standing: Standing | None = None
+        self._before = look()  # a parked download did work for others before
         self._peers = peers
         self._on_over = on_over
         self._threads: dict[int, int] = {}
@@ -382,7 +383,8 @@ class Record:
         self.samples.add(
             self._since(now), self.tally.delivered_bytes, self.tally.received_bytes,
             standing.in_flight_bytes, standing.held_bytes, standing.limit_bytes,
-            standing.changes, standing.recomputations,
+            standing.changes - self._before.changes,
+            standing.recomputations - self._before.recomputations,
         )  # fmt: skip
 
     def _note(self, now: float, what: str, why: str) -> None:
