@@ -127,7 +127,7 @@ class Simulated(SynchronousTestCase):
     def test_watching_changes_nothing(self) -> None:
         """A download that is recorded decides as one that is not, and its books are told right."""
 
-        @examples(40)
+        @examples(120)
         @given(worlds())
         def check(world: World) -> None:
             plain = Simulation(world).run()

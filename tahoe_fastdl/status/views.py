@@ -217,7 +217,7 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
         ],
         "samples": [[seconds(row[0]), *row[1:]] for row in record.samples.rows()],
         "map": blocks,
-        "problems": [[seconds(at), text] for at, text in record.problems],
+        "problems": [[seconds(at), text] for at, text in record.problems()],
         "thinned": {
             "dyhb": record.left_out["dyhb"],
             "reads": record.reads.left_out,
