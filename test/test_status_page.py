@@ -286,6 +286,9 @@ class Overview(WebCase):
         self.assertEqual(events["dyhb"], [])
         self.assertEqual(len(events["reads"]), second["reads"])
         check_document(self, events)
+        first_sample = dict(zip(events["columns"]["samples"], events["samples"][0]))
+        self.assertEqual(first_sample["delivered_bytes"], 0)
+        self.assertLess(first_sample["changes"], 50)  # not those of the download before
 
 
 class OneDownload(WebCase):

@@ -127,7 +127,7 @@ class Simulated(SynchronousTestCase):
     def test_watching_changes_nothing(self) -> None:
         """A download that is recorded decides as one that is not, and its books are told right."""
 
-        @examples(60)
+        @examples(120)
         @given(worlds())
         def check(world: World) -> None:
             plain = Simulation(world).run()
@@ -362,6 +362,10 @@ class States(SynchronousTestCase):
             self.now += 0.1
         found = summary(self.record)
         self.assertLess(abs(found["rate_bytes_per_s"] - 40_000), 2000)
+        self.now += 3  # nothing comes any more
+        self.assertEqual(summary(self.record)["rate_bytes_per_s"], 0.0)
+        self.assertIsNone(summary(self.record)["left_s"])
+        self.now -= 3
         left = (1_000_000 - found["delivered_bytes"]) / found["rate_bytes_per_s"]
         self.assertAlmostEqual(found["left_s"], left, places=3)
 

@@ -140,6 +140,8 @@ class Watcher:
             self._recording = self._recorder.begin(self._facts, self._watching.standing)
         elif not self._is_on:
             self._recording.resumed(self._watching.standing)
+        if not self._is_on:
+            self._next_sample = 0.0
         self._is_on = True
 
     def _after(

@@ -41,6 +41,8 @@ BLOCK_STATES = ("wanted", "bad")
 UNKNOWN = (-1, -1)  # the segments of a read that is not for blocks
 # Bits are told as runs; a mask with holes everywhere would be a row for each bit.
 MAX_RUNS = 64
+# Of a reason, before it is made fit to be shown.
+MAX_RAW_TEXT = 200
 # Tahoe's pool has a thread a core; further ones are told as one.
 MAX_WORKERS = 256
 
@@ -61,11 +63,11 @@ class Capacity:
 
 
 # Bytes a row: reads 54, and 170 for each of 1024 open ones; shares 150; dyhb 300 at most;
-# work 29; deliveries 28; pauses 20; samples 64; map 21; problems 900 at most.  Together
-# 1.6 MiB, and a bytearray that grows takes an eighth more than it holds.
+# work 29; deliveries 28; pauses 20; samples 64; map 21; problems 1400 at most.  Together
+# 1.7 MiB, and a bytearray that grows takes up to an eighth more than it holds.
 FULL = Capacity(
-    reads=8192, shares=1024, dyhb=512, work=6144, deliveries=4096, pauses=3072, samples=3072,
-    map=4096, problems=256,
+    reads=8192, shares=768, dyhb=384, work=6144, deliveries=4096, pauses=3072, samples=2560,
+    map=4096, problems=192,
 )  # fmt: skip
 SMALL = Capacity(
     reads=256, shares=256, dyhb=64, work=128, deliveries=128, pauses=64, samples=128,
@@ -150,12 +152,13 @@ class Record:
         self.open_pauses: dict[int, float] = {}
         self.samples = SpreadTable("dqqqqqqq", capacity.samples, head=64)
         self.map = SpreadTable("diiiB", capacity.map, head=16)
-        self.problems: list[tuple[float, str]] = []
+        self._problems: list[tuple[float, str, str]] = []
         self.left_out = {"dyhb": 0, "problems": 0}
         self._began = clock()
         self._clock = clock
         self._look: Callable[[], Standing] | None = look
         self._standing: Standing | None = None
+        self._before = look()  # a parked download did work for others before
         self._peers = peers
         self._on_over = on_over
         self._threads: dict[int, int] = {}
@@ -382,7 +385,8 @@ class Record:
         self.samples.add(
             self._since(now), self.tally.delivered_bytes, self.tally.received_bytes,
             standing.in_flight_bytes, standing.held_bytes, standing.limit_bytes,
-            standing.changes, standing.recomputations,
+            standing.changes - self._before.changes,
+            standing.recomputations - self._before.recomputations,
         )  # fmt: skip
 
     def _note(self, now: float, what: str, why: str) -> None:
@@ -390,9 +394,16 @@ class Record:
 
         :param what: our words, with names of servers that are fit to be shown.
         """
-        problem = (self._since(now), clean(f"{what}: {clean_reason(why)}", MAX_TEXT))
-        if len(self.problems) >= self.capacity.problems:
+        problem = (self._since(now), what, why[:MAX_RAW_TEXT])
+        if len(self._problems) >= self.capacity.problems:
             self.left_out["problems"] += 1
-            self.problems[-1] = problem
+            self._problems[-1] = problem
         else:
-            self.problems.append(problem)
+            self._problems.append(problem)
+
+    def problems(self) -> list[tuple[float, str]]:
+        """What went wrong, and when: text that is fit to be shown."""
+        return [
+            (at, clean(f"{what}: {clean_reason(why)}", MAX_TEXT))
+            for at, what, why in self._problems
+        ]

@@ -167,10 +167,10 @@ def summary(record: Record) -> Json:
 def _rate(record: Record) -> float:
     """Bytes a second: of the last seconds while it runs, else the mean."""
     now_s, delivered = record.now_s, record.tally.delivered_bytes
-    if record.seconds is None:
-        recent = [row for row in record.samples.rows() if row[0] >= now_s - RATE_OVER_S]
-        if recent and now_s - recent[0][0] > RATE_OVER_S / 2:
-            return float((delivered - recent[0][1]) / (now_s - recent[0][0]))
+    if record.seconds is None and now_s > RATE_OVER_S:
+        # No sample since then means that nothing came: each delivery is followed by one.
+        before = [row[1] for row in record.samples.rows() if row[0] <= now_s - RATE_OVER_S]
+        return (delivered - (before[-1] if before else 0)) / RATE_OVER_S
     return delivered / now_s if now_s > 0 else 0.0
 
 
@@ -217,7 +217,7 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
         ],
         "samples": [[seconds(row[0]), *row[1:]] for row in record.samples.rows()],
         "map": blocks,
-        "problems": [[seconds(at), text] for at, text in record.problems],
+        "problems": [[seconds(at), text] for at, text in record.problems()],
         "thinned": {
             "dyhb": record.left_out["dyhb"],
             "reads": record.reads.left_out,
