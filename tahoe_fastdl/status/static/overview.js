@@ -185,7 +185,7 @@ function recentTable() {
     "Downloads that ended, the last first",
     [
       identity(),
-      { head: "What became of it", cell: (each) => (STATE_WORDS[each.state] ?? "?") + (each.why ? `: ${tidy(each.why, 120)}` : "") },
+      { head: "Outcome", cell: (each) => (STATE_WORDS[each.state] ?? "?") + (each.why ? `: ${tidy(each.why, 120)}` : "") },
       number("Size", (each) => bytes(each.size)),
       { head: "Encoding", cell: encoding },
       number("Time", (each) => seconds(each.seconds)),
@@ -197,7 +197,7 @@ function recentTable() {
       { head: "Started", fixed: true, cell: (each) => when(each.started) },
       file,
       {
-        head: "Take along",
+        head: "Export",
         cell: (each) => ({
           links: [
             ["save", `v1/downloads/${each.id}.json?save=1`, `Save download ${each.id} as a file`],
@@ -246,7 +246,7 @@ function totalsOf(found) {
   const { total_bytes: total, used_bytes: used, peak_bytes: peak } = found.memory;
   const memory = [["memory in use", `${bytes(used)} of ${bytes(total)}, at most ${bytes(peak)}`]];
   const counters = Object.entries(found.totals)
-    .filter(([, value]) => typeof value === "number")
+    .filter(([name, value]) => typeof value === "number" && !name.startsWith("memory_"))
     .map(([name, value]) => [name.replaceAll("_", " "), name.endsWith("_bytes") ? bytes(value) : count(value)]);
   return [...memory, ...counters];
 }
