@@ -311,6 +311,9 @@ class Viewer(PageCase):
         self.assertIn("Side by side", page.text())
         self.assertIn(f"beside={stock}", page.eval("location.href"))
         self.fits(page)
+        page.resize((1600, 900))
+        self.fits(page)
+        self.picture(page, "beside", 1500)
 
     def test_stock_download_of_a_node(self) -> None:
         """What Tahoe's own downloader did opens alone, with its reads as bars."""
@@ -319,7 +322,7 @@ class Viewer(PageCase):
         numbers = sorted(client._downloads())
         page = self.open("wrong", f"download?stock={numbers[-1]}")
         page.until("document.querySelector('.verdict-text')?.textContent")
-        self.assertIn("Tahoe's own", page.text(".facts"))
+        self.assertIn("what Tahoe recorded", page.text(".facts"))
         self.assertGreater(self.drawn(page)["bars"], 5)
         self.assertIn("waited", page.text(".panel").lower())
 

@@ -16,12 +16,18 @@ const STATE_WORDS = {
   fallback: "finished by Tahoe's own downloader",
 };
 
+const DOWNLOADERS = {
+  fast: "tahoe-fastdl",
+  fallback: "tahoe-fastdl, then Tahoe's own",
+  stock: "whichever; this is what Tahoe recorded", // it records ours as it does its own
+};
+
 /** The facts of a download, as `[name, text]`; the same for each, so that two can be compared. */
 export function factsOf(model) {
   const summary = model.summary;
   return [
     ["State", STATE_WORDS[summary.state] + (summary.why ? `: ${tidy(summary.why)}` : "")],
-    ["Downloader", summary.kind === "stock" ? "Tahoe's own" : summary.kind === "fast" ? "tahoe-fastdl" : "tahoe-fastdl, then Tahoe's own"],
+    ["Downloader", DOWNLOADERS[summary.kind]],
     ["File", summary.size === null ? "size unknown" : bytes(summary.size)],
     ["Encoding", encoding(summary)],
     ["Segments", summary.num_segments ? `${count(summary.num_segments)} of ${bytes(summary.segment_size)}` : "unknown"],
