@@ -54,7 +54,10 @@ setup(
     ],
     python_requires=">=3.9",
     packages=[*find_packages(include=["tahoe_fastdl", "tahoe_fastdl.*"]), "twisted.plugins"],
-    package_data={"tahoe_fastdl": ["py.typed"]},
+    package_data={
+        "tahoe_fastdl": ["py.typed"],
+        "tahoe_fastdl.status": ["static/*.css", "static/*.js", "templates/*.xhtml"],
+    },
     install_requires=[
         # The seam stands on names inside this release; another one is refused
         # at run time too, but pip can say so sooner.

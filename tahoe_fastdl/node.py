@@ -26,6 +26,7 @@ from .core import records as r
 from .shell.delivery import Delivery
 from .shell.driver import Driver, file_key
 from .shell.hub import Hub
+from .shell.watcher import Watcher
 
 
 def as_tahoe_error(error: BaseException | None, si_prefix: str) -> Exception:
@@ -52,14 +53,22 @@ class _ReadDelivery(Delivery):
 
     read_event: Any = None
     counted = 0  # position up to which bytes went into the status
+    watcher: Watcher | None = None
 
     def on_decrypted(self, seconds: float) -> None:
         """A batch of this read took so long to decrypt."""
         self.read_event.update(0, seconds, 0)
 
+    def on_pausing(self) -> None:
+        """The consumer pauses."""
+        if self.watcher is not None:
+            self.watcher.pausing(self.reader)
+
     def on_paused(self, seconds: float) -> None:
         """The consumer paused for so long."""
         self.read_event.update(0, 0, seconds)
+        if self.watcher is not None:
+            self.watcher.resuming(self.reader)
 
 
 class _SegmentSink:
@@ -235,6 +244,7 @@ class FastDownloadNode:
         )
         delivery.read_event = read_event
         delivery.counted = offset
+        delivery.watcher = driver.watcher
         self._deliveries[reader] = delivery
 
         def done(result: Any) -> Any:

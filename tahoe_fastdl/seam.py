@@ -21,8 +21,9 @@ from allmydata.immutable.downloader import node as stock_module
 from twisted.logger import Logger
 
 from . import errors
-from .settings import PLUGIN_NAME, Settings, parse_settings
+from .settings import PLUGIN_NAME, SECTION, Settings, parse_settings
 from .shell.hub import Hub
+from .status.journal import Journal
 
 SUPPORTED_RELEASES = ("1.20.",)
 
@@ -142,16 +143,22 @@ def hub_for(storage_broker: Any) -> Hub | None:
 
 def _make_hub(storage_broker: Any) -> Hub | None:
     if _seam.everywhere is not None:
-        return Hub(_seam.everywhere)
+        return _recorded(Hub(_seam.everywhere))
     config = getattr(storage_broker, "storage_client_config", None)
     options = getattr(config, "storage_plugins", {}).get(PLUGIN_NAME)
     if options is None:
         return None
     try:
-        return Hub(parse_settings(options))
+        return _recorded(Hub(parse_settings(options)))
     except errors.BadOption as error:
         _log.warn("tahoe-fastdl: {error}; this node uses the stock downloader", error=str(error))
         return None
+
+
+def _recorded(hub: Hub) -> Hub:
+    """With what the page at /storage-plugins/tahoe-fastdl/ shows."""
+    hub.recorder = Journal()
+    return hub
 
 
 def hub_of_config(node_config: Any) -> Hub | None:
@@ -162,16 +169,24 @@ def hub_of_config(node_config: Any) -> Hub | None:
     return None
 
 
-def check_options(node_config: Any) -> str | None:
-    """What is wrong with the options in this tahoe.cfg, or None."""
-    from .settings import SECTION
+def settings_of_config(node_config: Any) -> Settings:
+    """The settings in force for the client with this tahoe.cfg.
 
+    :raise BadOption: they are no good, and the client is on stock.
+    """
+    if _seam.everywhere is not None:
+        return _seam.everywhere
     try:
         options = dict(node_config.items(SECTION))
     except NoSectionError:
         options = {}
+    return parse_settings(options)
+
+
+def check_options(node_config: Any) -> str | None:
+    """What is wrong with the options in this tahoe.cfg, or None."""
     try:
-        parse_settings(options)
+        settings_of_config(node_config)
     except errors.BadOption as error:
         return str(error)
     return None

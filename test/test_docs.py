@@ -8,7 +8,16 @@ from pathlib import Path
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
+from tahoe_fastdl.core.watching import Standing
 from tahoe_fastdl.settings import SECTION, Settings, parse_settings
+from tahoe_fastdl.shell.hub import Hub
+from tahoe_fastdl.shell.recording import FileFacts, ServerFacts
+from tahoe_fastdl.status import views
+from tahoe_fastdl.status.counters import counters
+from tahoe_fastdl.status.journal import Journal
+from tahoe_fastdl.status.metrics import PREFIX, metrics
+
+from .metricscheck import parse
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -45,3 +54,67 @@ class Readme(SynchronousTestCase):
             interpreter, script = command.split()
             self.assertEqual(interpreter, "python3")
             self.assertTrue((DOCS.parent / script).is_file(), script)
+
+
+class DownloadPage(SynchronousTestCase):
+    """docs/download-page.rst and what the page gives."""
+
+    def setUp(self) -> None:
+        self.text = (DOCS / "download-page.rst").read_text(encoding="utf-8")
+
+    def fields_after(self, words: str) -> set[str]:
+        """The names in the first column of the first table after these words."""
+        table = self.text.split(words, 1)[1].split("\n\n", 2)[1]
+        names: set[str] = set()
+        width = len(table.split(" ", 1)[0])
+        for line in table.splitlines():
+            names.update(re.findall(r"``([a-z_]+)``", line[:width]))
+        return names
+
+    def test_documents(self) -> None:
+        """Each field of the overview, of a server and of a summary is listed, and no other."""
+        hub = Hub(Settings())
+        journal = hub.recorder = Journal()
+        journal.know(hub.server_id(_Server()), self, lambda: ServerFacts("name", "id", ""))
+        record = journal.begin(FileFacts("", 1, 1, 1), lambda: Standing(0, 0, 0, 0, 0, 1, 1))
+        overview = views.overview(hub, None, "", "", [], counters(hub))
+        self.assertEqual(self.fields_after("v1/overview.json\n----"), set(overview))
+        (server,) = overview["servers"]
+        self.assertEqual(self.fields_after("Of a server:"), set(server))
+        self.assertEqual(self.fields_after("A summary:"), set(views.summary(record)))
+
+    def test_columns(self) -> None:
+        """Each table's paragraph names its columns in their order."""
+        section = self.text.split("v1/downloads/N.json\n----")[1]
+        for table, columns in views.COLUMNS.items():
+            paragraph = re.split(r"\n``\w+``\n", section.split(f"\n``{table}``\n", 1)[1])[0]
+            named = [n for n in re.findall(r"``(\w+)``", paragraph) if n in columns]
+            self.assertEqual(list(dict.fromkeys(named)), columns, table)
+
+    def test_metrics(self) -> None:
+        """Each metric is listed with its type, and no other."""
+        hub = Hub(Settings())
+        journal = hub.recorder = Journal()
+        number = hub.server_id(_Server())
+        journal.know(number, self, lambda: ServerFacts("name", "id", ""))
+        hub.servers[number].latency_s = hub.servers[number].rate = 1.0
+        journal.peers.on_fallback(1, "KeyError: 5")
+        found = {
+            name[len(PREFIX) :]: family.kind
+            for name, family in parse(metrics(hub, True, "1", "2")).items()
+        }
+        listed = dict(
+            re.findall(
+                r"^``(\w+)`` +(info|gauge|counter|histogram) ", self.text.split("Metrics\n---")[1],
+                re.MULTILINE,
+            )
+        )  # fmt: skip
+        self.assertEqual(listed, found)
+
+
+class _Server:
+    """As much of an ``IServer`` as a hub numbers."""
+
+    def get_serverid(self) -> bytes:
+        """Any."""
+        return b"v0-some"

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from allmydata import uri
@@ -28,6 +29,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from misc.grid import Client, ClientOptions, Grid, GridError, Server, free_ports
 
 from .gridcase import some_bytes
+from .metricscheck import parse
+from .test_status_record import check_document, check_trace
 
 SEGMENT = 128 * 1024
 RESTART_S = 60.0
@@ -154,6 +157,46 @@ class RealNodes(SynchronousTestCase):
                 )
             for (which, start, stop), text in zip(jobs, found):
                 self.assertTrue(text == texts[which][start:stop], (which, start))
+
+    def test_download_page(self) -> None:
+        """The page tells each download with its reads, its servers and their transport, and
+        Tahoe's own pages stay right."""
+        data = some_bytes(3_000_000)
+        cap = self.put(data)
+        page = "/storage-plugins/tahoe-fastdl/"
+        for client in self.each_fast():
+            self.assertTrue(client.get(cap) == data)
+            overview = self.settled(client)
+            newest = overview["downloads"][0]
+            self.assertEqual((newest["state"], newest["kind"]), ("done", "fast"), newest)
+            self.assertEqual(newest["storage_index"], storage_index_of(cap))
+            self.assertEqual(newest["delivered_bytes"], len(data))
+            transport = "HTTP" if client.name == "fast-http" else "Foolscap"
+            self.assertEqual({each["transport"] for each in overview["servers"]}, {transport})
+            document = client.get_json(f"{page}v1/downloads/{newest['id']}.json")
+            check_document(self, document)
+            check_trace(self, document)
+            self.assertEqual(len(document["reads"]), newest["reads"])
+            parse(self.ask(client, "GET", page + "metrics").decode("utf-8"))
+            for path in ("", f"download?id={newest['id']}"):
+                self.assertIn(b"<main id=", self.ask(client, "GET", page + path))
+            status = self.ask(client, "GET", "/status/").decode("utf-8")
+            numbers = [int(number) for number in re.findall(r"/status/down-(\d+)", status)]
+            own = client.get_json(f"/status/down-{max(numbers)}/event_json")
+            self.assertEqual(sum(read["bytes_returned"] for read in own["read"]), len(data))
+            self.assertEqual(len(own["block"]), newest["reads"])
+            self.ask(client, "GET", f"/status/down-{max(numbers)}")
+            self.ask(client, "GET", "/statistics")
+
+    def settled(self, client: Client) -> Any:
+        """The overview of a client's page once no download runs."""
+        until = time.monotonic() + RESTART_S
+        while True:
+            overview = client.get_json("/storage-plugins/tahoe-fastdl/v1/overview.json")
+            if all(each["state"] != "running" for each in overview["downloads"]):
+                return overview
+            self.assertLess(time.monotonic(), until, "a download runs on and on")
+            time.sleep(0.05)
 
     def test_missing_file(self) -> None:
         """A file without shares is the web error that stock gives."""

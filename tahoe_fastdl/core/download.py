@@ -29,6 +29,7 @@ from .reads import Kind, ReadBook, Stage
 from .rows import Rows
 from .servers import Server
 from .share import Share
+from .watching import Watching
 from .window import Budget
 
 __all__ = ["Counters", "Download", "Options"]
@@ -65,6 +66,7 @@ class Download:
         self._opening = Opening(self._books)
         self._proving = Proving(self._books)
         self._covering = Covering(self._books, self._proving)
+        self.watching = Watching(self._books)
         self._held: dict[int, Held] = {}
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             r.ReaderJoined: self._on_reader_joined,

@@ -117,6 +117,10 @@ class ReadBook:
         heapq.heappush(self._deadlines, (read.deadline(), read.id))
         return read
 
+    def find(self, read_id: int) -> Read | None:
+        """The read of this number, if it has not ended."""
+        return self._reads.get(read_id)
+
     def take(self, read_id: int) -> Read | None:
         """Remove a read that ended; None if it ended before."""
         read = self._reads.pop(read_id, None)

@@ -125,13 +125,17 @@ class Delivery:
 
     # -- IPushProducer --------------------------------------------------------
 
+    def on_pausing(self) -> None:
+        """A pause begins; for those who count."""
+
     def on_paused(self, seconds: float) -> None:
-        """A pause is over; for those who count."""
+        """It is over."""
 
     def pauseProducing(self) -> None:
         """Write nothing until resumed; prefetch goes on within the window."""
         if self._paused_since is None:
             self._paused_since = self._clock()
+            self.on_pausing()
         if self._successor is not None:
             self._successor.pauseProducing()
 

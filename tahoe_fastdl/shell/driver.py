@@ -24,6 +24,7 @@ from ..core.download import Download, Options
 from ..errors import FileTooLarge
 from .finder import Finder
 from .hub import Hub
+from .watcher import Watcher, facts_of_file
 from .wire import Wire
 from .worker import Decoded, decode_batch
 
@@ -84,6 +85,12 @@ class Driver:
                 segment_size_hint=hub.segment_size_hint,
             ),
         )
+        self.watcher: Watcher | None = None
+        if hub.recorder is not None:
+            self.watcher = Watcher(
+                self.core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status
+            )
+        self._receive = self.core.receive if self.watcher is None else self.watcher.receive
         self._wire = Wire(self.feed, download_status)
         self._finder = Finder(
             hub,
@@ -93,6 +100,7 @@ class Driver:
             download_status,
             self._wire,
             self.feed,
+            self.watcher,
         )
         self._sinks: dict[int, Sink] = {}
         self._on_size: dict[int, Callable[[int], None]] = {}
@@ -123,6 +131,8 @@ class Driver:
         self._status = download_status
         self._on_broken = on_broken
         self._on_idle = on_idle
+        if self.watcher is not None:
+            self.watcher.adopt(download_status)
         self._wire.report_to(download_status)
         self._finder.report_to(download_status)
 
@@ -164,6 +174,8 @@ class Driver:
     def stop(self) -> None:
         """Nothing goes out any more and nothing is delivered."""
         self._running = False
+        if self.watcher is not None:
+            self.watcher.stopped()
         self._account()
         self._wire.stop()
         self._finder.stop()
@@ -187,7 +199,7 @@ class Driver:
         self._obeying = True
         try:
             while self._events:
-                for action in self.core.receive(self._events.popleft(), time.monotonic()):
+                for action in self._receive(self._events.popleft(), time.monotonic()):
                     if self._running:
                         self._obey(action)
         except Exception:  # noqa: BLE001  # whatever it is, stock finishes the read
@@ -233,6 +245,8 @@ class Driver:
         log.err(
             failure, "fastdl: internal error, going on with the stock downloader", level=log.WEIRD
         )
+        if self.watcher is not None:
+            self.watcher.broke(failure)
         self.stop()
         self._on_broken(failure)
 
@@ -327,20 +341,22 @@ class Driver:
                 None in keys,
             )
         )
-        d.addCallbacks(
-            self._on_decoded, self._on_decode_failed, callbackArgs=(action.batch, started)
-        )
+        d.addCallbacks(self._on_decoded, self._on_decode_failed, callbackArgs=(action, started))
         d.addErrback(log.err, "fastdl: error while taking a decoded batch", level=log.WEIRD)
 
     def _on_decode_failed(self, failure: Failure) -> None:
         if self._running:
             self._break(failure)
 
-    def _on_decoded(self, decoded: Decoded, batch: int, started: float) -> None:
+    def _on_decoded(self, decoded: Decoded, action: r.Decode, started: float) -> None:
         if not self._running:
             return
         geometry = self.core.geometry
         assert geometry is not None
+        if self.watcher is not None:
+            self.watcher.worked(
+                decoded.began, decoded.spent(), action.first, action.stop, decoded.thread
+            )
         finished = time.time()
         self._status.add_misc_event("decode", started, started + decoded.decode_s)
         self._status.add_misc_event(
@@ -348,7 +364,7 @@ class Driver:
         )
         if decoded.plaintexts:
             self._status.add_misc_event("AES", finished - decoded.decrypt_s, finished)
-        for segnum, event in self._segment_events.pop(batch, []):
+        for segnum, event in self._segment_events.pop(action.batch, []):
             if segnum in decoded.bad:
                 event.error(finished)
             else:
@@ -358,8 +374,8 @@ class Driver:
                     geometry.segment_length(segnum),
                     decoded.decode_s,
                 )
-        self._decoded[batch] = decoded
-        self.feed(r.BatchDecoded(batch, decoded.bad))
+        self._decoded[action.batch] = decoded
+        self.feed(r.BatchDecoded(action.batch, decoded.bad))
 
     def _deliver(self, action: r.Deliver) -> None:
         sink = self._sinks.get(action.reader)

@@ -16,7 +16,14 @@ from twisted.python.failure import Failure
 
 from ..core import records as r
 from .hub import Hub
+from .watcher import Watcher
 from .wire import RemoteShare, Wire, _name
+
+Tell = Callable[["list[int] | None"], None]
+
+
+def _tell_nobody(_shnums: list[int] | None) -> None:
+    """Where nobody records."""
 
 
 class Finder:
@@ -31,6 +38,7 @@ class Finder:
         download_status: Any,
         wire: Wire,
         feed: Callable[[r.Event], None],
+        watcher: Watcher | None = None,
     ) -> None:
         self._hub = hub
         self._broker = storage_broker
@@ -39,6 +47,7 @@ class Finder:
         self._status = download_status
         self._wire = wire
         self._feed = feed
+        self._watcher = watcher
         self._running = True
         self._next_share = 0
         self._waiting = 0  # of the newest search; answers of an older one count as well
@@ -63,6 +72,7 @@ class Finder:
     def _ask(self, server: Any) -> None:
         began, started = time.monotonic(), time.time()
         event = self._status.add_dyhb_request(server, started)
+        tell = self._watcher.asked(server) if self._watcher is not None else _tell_nobody
         storage_server = server.get_storage_server()
         if storage_server is None:
             d = defer.fail(Failure(ConnectionError("not connected")))
@@ -71,8 +81,8 @@ class Finder:
         d.addCallbacks(
             self._answered,
             self._failed,
-            callbackArgs=(server, event, began),
-            errbackArgs=(server, event),
+            callbackArgs=(server, event, tell, began),
+            errbackArgs=(server, event, tell),
         )
         d.addErrback(log.err, "fastdl: error while taking an answer", level=log.WEIRD)
 
@@ -81,13 +91,12 @@ class Finder:
         if self._waiting == 0 and self._running:
             self._feed(r.SearchEnded())
 
-    def _answered(self, buckets: Any, server: Any, event: Any, began: float) -> None:
+    def _answered(self, buckets: Any, server: Any, event: Any, tell: Tell, began: float) -> None:
         if not self._running:
             return
         if not isinstance(buckets, dict):
-            self._failed(
-                Failure(TypeError(f"get_buckets gave {type(buckets).__name__}")), server, event
-            )
+            wrong = TypeError(f"get_buckets gave {type(buckets).__name__}")
+            self._failed(Failure(wrong), server, event, tell)
             return
         found = []
         for shnum, bucket in buckets.items():
@@ -110,16 +119,19 @@ class Finder:
                     level=log.UNUSUAL,
                     facility="tahoe.fastdl",
                 )
-        event.finished(sorted(shnum for _share, shnum in found), time.time())
+        shnums = sorted(shnum for _share, shnum in found)
+        event.finished(shnums, time.time())
+        tell(shnums)
         self._feed(
             r.ServerAnswered(self._hub.server_id(server), time.monotonic() - began, tuple(found))
         )
         self._done()
 
-    def _failed(self, failure: Failure, server: Any, event: Any) -> None:
+    def _failed(self, failure: Failure, server: Any, event: Any, tell: Tell) -> None:
         if not self._running:
             return
         event.error(time.time())
+        tell(None)
         log.msg(
             format="fastdl: %(server)s cannot say which shares it has: %(why)s",
             server=_name(server),

@@ -18,6 +18,7 @@ from ..core.servers import Server
 from ..core.window import Budget
 from ..settings import Settings
 from .parking import Parking
+from .recording import Recorder
 
 # Tahoe's HTTP pool keeps 10 connections to a server; each request beyond
 # them opens one more and pays a TLS handshake for it.
@@ -43,6 +44,7 @@ class Hub:
         self.downloads: WeakSet[Wakeable] = WeakSet()
         self.parking = Parking(settings.remember)
         self.totals: dict[str, int] = {}
+        self.recorder: Recorder | None = None  # of downloads that begin from now on
         self.segment_size_hint = COMMON_SEGMENT_SIZES[0]
         self._ids: dict[bytes, int] = {}
         self._sampled = (time.monotonic(), time.process_time())

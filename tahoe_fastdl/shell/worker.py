@@ -9,6 +9,7 @@ docs/specifications/file-encoding.rst; AES-128-CTR with the file position in
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 
 import zfec
@@ -43,6 +44,12 @@ class Decoded:
     decode_s: float
     hash_s: float
     decrypt_s: float
+    began: float = 0.0  # monotonic seconds
+    thread: int = 0  # which worker, as threads name themselves
+
+    def spent(self) -> tuple[float, float, float]:
+        """Seconds of decoding, of verifying and of decrypting, in this order."""
+        return self.decode_s, self.hash_s, self.decrypt_s
 
     def text(self, readkey: bytes | None) -> bytes:
         """The batch for a reader with this key, or ciphertext for None."""
@@ -86,7 +93,7 @@ def decode_batch(
     Runs in any thread.  A segment that does not match is named in ``bad``;
     its bytes are in the result and must not be delivered.
     """
-    began = time.perf_counter()
+    began, began_at = time.perf_counter(), time.monotonic()
     pieces = _primaries(job, geometry)
     start = geometry.segment_start(job.first)
     length = geometry.segment_start(job.stop) - start
@@ -122,4 +129,6 @@ def decode_batch(
         decode_s=decoded - began,
         hash_s=hashed - decoded,
         decrypt_s=done - hashed,
+        began=began_at,
+        thread=threading.get_ident(),
     )

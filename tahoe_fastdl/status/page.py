@@ -1,81 +1,175 @@
-"""/storage-plugins/tahoe-fastdl/: is it on, what has it done, did it fall back.
+"""/storage-plugins/tahoe-fastdl/: what is there, and at which address.
 
-Shows counters and settings only: no cap, key, storage index or file content.
+Owns the tree of resources and looks up what they show; docs/download-page.rst
+describes each address.  Shows counters, options, storage indexes and what
+servers call themselves: no cap, key or file content.
 """
 
 from __future__ import annotations
 
-import json
-from html import escape
+import re
 from typing import Any
 
+import allmydata
+from twisted.web.http import FOUND, NOT_FOUND
 from twisted.web.resource import Resource
 
-from .. import __version__, seam
+from .. import __version__, errors, seam
+from ..settings import Settings
+from ..shell.hub import Hub
+from . import views
+from .counters import counters
+from .metrics import CONTENT_TYPE, metrics
+from .record import Record
+from .shells import DownloadShell, OverviewShell, render
+from .text import MAX_TEXT, clean
+from .trace import trace
+from .web import HTML, JSON, Made, NotFound, Page, StaticFiles, to_json
 
-# Shown even before anything was counted, so that a monitor can rely on them.
-COUNTERS = (
-    "downloads",
-    "fallbacks",
-    "unsupported",
-    "reads_sent",
-    "changes",
-    "recomputations",
-    "hedges",
-    "inquests",
-    "corruptions",
-)
-
-
-def counters(node_config: Any) -> dict[str, int]:
-    """All counters of the client with this tahoe.cfg; bytes and plain numbers."""
-    hub = seam.hub_of_config(node_config)
-    result = dict.fromkeys(COUNTERS, 0)
-    result.update(memory_bytes=0, memory_used_bytes=0, memory_peak_bytes=0)
-    if hub is not None:
-        result.update(hub.totals)
-        result["memory_bytes"] = hub.budget.total_bytes
-        result["memory_used_bytes"] = hub.budget.used_bytes
-        result["memory_peak_bytes"] = hub.budget.peak_bytes
-    return result
+_DOCUMENT = re.compile(rb"([0-9]{1,15})(\.trace)?\.json")
+_NUMBER = re.compile(rb"[0-9]{1,15}")
 
 
-class CountersResource(Resource):
-    """``counters.json``: a flat object of integers."""
-
-    isLeaf = True
+class Client:
+    """What the page knows of the client with one tahoe.cfg."""
 
     def __init__(self, node_config: Any) -> None:
-        super().__init__()
         self._node_config = node_config
 
-    def render_GET(self, request: Any) -> bytes:
-        """The counters now."""
-        request.setHeader(b"content-type", b"application/json")
-        return json.dumps(counters(self._node_config), sort_keys=True).encode("ascii") + b"\n"
+    @property
+    def hub(self) -> Hub | None:
+        """None before the first download."""
+        return seam.hub_of_config(self._node_config)
 
-
-class StatusPage(Resource):
-    """The page itself."""
-
-    def __init__(self, node_config: Any) -> None:
-        super().__init__()
-        self._node_config = node_config
-        self.putChild(b"counters.json", CountersResource(node_config))
-        self.putChild(b"", self)
-
-    def render_GET(self, request: Any) -> bytes:
-        """A table for people."""
-        request.setHeader(b"content-type", b"text/html; charset=utf-8")
+    def why_not(self) -> str | None:
+        """Why downloads use stock, or None: they do not."""
         why = seam.unknown_tahoe_of_process() or seam.check_options(self._node_config)
-        state = f"off, downloads use stock: {why}" if why else "on"
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td><td align=right>{value:,}</td></tr>"
-            for name, value in counters(self._node_config).items()
+        return None if why is None else clean(why, MAX_TEXT)
+
+    def options(self) -> list[tuple[str, str]]:
+        """Those in force; none if there is something wrong with them."""
+        try:
+            return _as_text(seam.settings_of_config(self._node_config))
+        except errors.BadOption:
+            return []
+
+    def counters(self) -> dict[str, int]:
+        """Of ``counters.json``."""
+        return counters(self.hub)
+
+    def overview(self) -> views.Json:
+        """The document at ``v1/overview.json``."""
+        return views.overview(
+            self.hub, self.why_not(), __version__, tahoe_version(), self.options(), self.counters()
         )
-        return (
-            f"<!DOCTYPE html><html><head><title>tahoe-fastdl</title></head><body>"
-            f"<h1>tahoe-fastdl {escape(__version__)}</h1><p>{escape(state)}</p>"
-            f"<table>{rows}</table><p><a href='counters.json'>counters.json</a></p>"
-            f"</body></html>"
-        ).encode()
+
+    def record(self, number: int) -> Record | None:
+        """A download that is still kept."""
+        return views.journal_of(self.hub).get(number)
+
+    def download(self, record: Record) -> views.Json:
+        """The document at ``v1/downloads/N.json``."""
+        return views.download(record, views.journal_of(self.hub), __version__, tahoe_version())
+
+    def metrics(self) -> str:
+        """OpenMetrics."""
+        return metrics(self.hub, self.why_not() is None, __version__, tahoe_version())
+
+
+def tahoe_version() -> str:
+    """Tahoe's own word."""
+    return clean(str(allmydata.__version__))
+
+
+def _as_text(settings: Settings) -> list[tuple[str, str]]:
+    memory = settings.memory
+    size = f"{memory // 2**20} MiB" if memory % 2**20 == 0 else f"{memory} B"
+    return [
+        ("memory", size),
+        ("verify", settings.verify),
+        ("patience", f"{settings.patience:g} s"),
+        ("remember", f"{settings.remember:g} s"),
+    ]
+
+
+class StatusPage(Page):
+    """The overview, and the root of all."""
+
+    def __init__(self, node_config: Any) -> None:
+        super().__init__()
+        client = self._client = Client(node_config)
+        version_1 = Page()
+        version_1.putChild(b"overview.json", Made(JSON, lambda: to_json(client.overview())))
+        version_1.putChild(b"downloads", Downloads(client))
+        self.putChild(b"", self)
+        self.putChild(b"v1", version_1)
+        self.putChild(b"download", DownloadPage(client))
+        self.putChild(b"static", StaticFiles())
+        self.putChild(b"metrics", Made(CONTENT_TYPE, lambda: client.metrics().encode("utf-8")))
+        self.putChild(b"counters.json", Made(JSON, lambda: to_json(client.counters())))
+
+    def answer(self, request: Any) -> bytes:
+        """The page; without the slash at its end, the way there."""
+        prepath = getattr(request, "prepath", None)
+        if prepath and prepath[-1] != b"":
+            request.setResponseCode(FOUND)
+            request.setHeader(b"location", prepath[-1] + b"/")
+            return b""
+        request.setHeader(b"content-type", HTML)
+        return render(OverviewShell(self._client.overview()))
+
+
+class DownloadPage(Page):
+    """``download?id=N``; what else may be named there is the script's business."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def answer(self, request: Any) -> bytes:
+        """The page of a download, 404 if it is not kept (any more)."""
+        request.setHeader(b"content-type", HTML)
+        named = request.args.get(b"id", [b""])[0]
+        number = int(named) if _NUMBER.fullmatch(named) else None
+        record = None if number is None else self._client.record(number)
+        if number is not None and record is None:
+            request.setResponseCode(NOT_FOUND)
+        document = None if record is None else self._client.download(record)
+        return render(DownloadShell(number, document))
+
+
+class Downloads(Page):
+    """``v1/downloads/``: the documents of single downloads."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """``N.json`` or ``N.trace.json``."""
+        named = _DOCUMENT.fullmatch(path)
+        record = self._client.record(int(named.group(1))) if named else None
+        if named is None or record is None:
+            return NotFound()
+        return DownloadDocument(self._client, record, is_trace=named.group(2) is not None)
+
+
+class DownloadDocument(Page):
+    """The events of one download, as our document or as a trace."""
+
+    def __init__(self, client: Client, record: Record, is_trace: bool) -> None:
+        super().__init__()
+        self._client = client
+        self._record = record
+        self._is_trace = is_trace
+
+    def answer(self, request: Any) -> bytes:
+        """With ``save=1`` a browser saves it to a file."""
+        document = self._client.download(self._record)
+        if request.args.get(b"save") == [b"1"]:
+            name = f"tahoe-fastdl-download-{self._record.id}{'.trace' * self._is_trace}.json"
+            request.setHeader(
+                b"content-disposition", f'attachment; filename="{name}"'.encode("ascii")
+            )
+        request.setHeader(b"content-type", JSON)
+        return to_json(trace(document) if self._is_trace else document)
