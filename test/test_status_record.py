@@ -194,7 +194,7 @@ def flood(record: Record, count: int) -> None:
         record.sent(now, read_now, number, 10**6, (share,) if number % 3 else ())
         record.overdue(now, read_now)
         if number % 7:
-            record.answered(now, number, read_now, 10**6, bool(number % 2))
+            record.answered(now, number, 10**6, bool(number % 2))
         elif number % 2:
             record.read_failed(now, number, long)
         which = ServerShare(share, share % 256, share)

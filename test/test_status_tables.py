@@ -78,7 +78,8 @@ class Reads(SynchronousTestCase):
         table.send(7, 3, 1, 100, 200, NOWHERE, 1.5, HEDGE)
         self.assertEqual(list(table.rows()), [(3, 1, 100, 200, -1, -1, 1.5, -1.0, OPEN, HEDGE)])
         table.flag(7, LATE)
-        table.end(7, 2.5, DONE, WASTED, (4, 6))
+        table.set_open_blocks(7, (4, 6))
+        self.assertEqual(table.end(7, 2.5, DONE, WASTED), (3, 1.5))
         self.assertEqual(
             list(table.rows()), [(3, 1, 100, 200, 4, 6, 1.5, 2.5, DONE, HEDGE | LATE | WASTED)]
         )
@@ -89,7 +90,7 @@ class Reads(SynchronousTestCase):
         table = ReadTable(64, 8)
         self.send(table, 1)
         table.give_up(1)
-        table.end(1, 9.0, DONE, WASTED, None)
+        table.end(1, 9.0, DONE, WASTED)
         ((*_rest, done, state, flags),) = table.rows()
         self.assertEqual((done, state, flags), (9.0, ABANDONED, WASTED))
 
@@ -98,17 +99,17 @@ class Reads(SynchronousTestCase):
         table = ReadTable(64, 8)
         table.flag(1, LATE)
         table.give_up(1)
-        table.end(1, 1.0, DONE, 0, None)
+        table.end(1, 1.0, DONE, 0)
         self.assertEqual((len(table), table.left_out), (0, 0))
 
     def test_blocks_of_scouts(self) -> None:
         """Reads that ended before sizes were known get their segments; others keep theirs."""
         table = ReadTable(64, 8)
         self.send(table, 1)
-        table.end(1, 1.0, DONE, 0, None)
+        table.end(1, 1.0, DONE, 0)
         self.send(table, 2)
         table.send(3, 0, 0, 3, 1, (5, 6), 3.0, 0)
-        table.end(3, 4.0, DONE, 0, None)
+        table.end(3, 4.0, DONE, 0)
         table.set_blocks(0, {0: (0, 2)})
         self.assertEqual([row[4:6] for row in table.rows()], [(0, 2), (-1, -1), (5, 6)])
 
@@ -121,7 +122,7 @@ class Reads(SynchronousTestCase):
             state = FAILED if read % 100 == 50 else DONE
             if flags or state == FAILED:
                 telling.add(read)
-            table.end(read, read + 0.5, state, 0, None)
+            table.end(read, read + 0.5, state, 0)
         kept = {row[2] for row in table.rows()}
         self.assertLessEqual(telling, kept)
         self.assertLessEqual(set(range(100)), kept)
@@ -145,7 +146,7 @@ class Reads(SynchronousTestCase):
                 out.append(read)
                 while out and len(out) > patience * rand():
                     ended = out.pop(int(rand() * len(out)))
-                    table.end(ended, ended + 0.25, FAILED if rand() < 0.1 else DONE, 0, None)
+                    table.end(ended, ended + 0.25, FAILED if rand() < 0.1 else DONE, 0)
                 self.assertLessEqual(len(table), capacity)
             rows = list(table.rows())
             self.assertEqual(len(rows) + table.left_out, count)

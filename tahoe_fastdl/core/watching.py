@@ -55,6 +55,10 @@ class Watching:
         read = self._books.reads.find(read_id)
         return None if read is None else _now(read)
 
+    def under_way(self) -> list[ReadNow]:
+        """All reads that have not ended.  Cost: O(reads in flight)."""
+        return [_now(read) for read in self._books.reads]
+
     def overdue(self) -> list[ReadNow]:
         """All reads that are late, stalled or worse.  Cost: O(reads in flight)."""
         return [_now(read) for read in self._books.reads if read.stage is not Stage.SENT]

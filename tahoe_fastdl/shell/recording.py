@@ -89,14 +89,12 @@ class Recording(Protocol):
     def abandoned(self, now: float, read: int) -> None:
         """A read counts as failed: no answer."""
 
-    def answered(
-        self, now: float, read: int, as_known: ReadNow | None, length: int, is_wasted: bool
-    ) -> None:
-        """A read's bytes are here.  *as_known*: None if nobody waited for it any more."""
+    def answered(self, now: float, read: int, length: int, is_wasted: bool) -> None:
+        """A read's bytes are here; perhaps nobody waited for them any more."""
 
-    def scouted(self, blocks: dict[int, tuple[int, int]]) -> None:
+    def scouted(self, blocks: dict[int, tuple[int, int]], under_way: list[ReadNow]) -> None:
         """Now that sizes are known: blocks ``[first, stop)`` of each of these shares came
-        with its first read."""
+        with its first read; other reads are under way, and it is known for which blocks."""
 
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """A read failed."""

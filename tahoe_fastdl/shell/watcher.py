@@ -19,7 +19,6 @@ from twisted.python.failure import Failure
 from ..core import records as r
 from ..core.download import Download
 from ..core.reads import Stage
-from ..core.watching import ReadNow
 from ..errors import FileTooLarge
 from .recording import FileFacts, Recorder, Recording, ServerFacts, ServerShare
 
@@ -57,13 +56,11 @@ def facts_of_file(verifycap: Any) -> FileFacts:
     )
 
 
-_JOINING = (r.ReaderJoined, r.SegmentAsked, r.SegmentSizeAsked)
-_ENDING = (r.ReadAnswered, r.ReadFailed)
+_JOINING = frozenset((r.ReaderJoined, r.SegmentAsked, r.SegmentSizeAsked))
 # Of other events only what they lead to is told; most lead to nothing.
-_TOLD_BEFORE = frozenset((*_JOINING, *_ENDING))
-_TOLD_AFTER = frozenset(
-    (*_JOINING, *_ENDING, r.ReaderDelivered, r.ReaderLeft, r.TurnEnded, r.TimePassed)
-)
+_TOLD = _JOINING | {
+    r.ReadAnswered, r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.TurnEnded, r.TimePassed
+}  # fmt: skip
 
 
 class Watcher:
@@ -110,10 +107,11 @@ class Watcher:
     def receive(self, event: r.Event, now: float) -> list[r.Action]:
         """As ``Download.receive``."""
         kind = type(event)
-        read = self._guard(self._before, event) if kind in _TOLD_BEFORE else None
+        if kind in _JOINING:
+            self._guard(self._begin)
         actions = self._core.receive(event, now)
-        if self._recording is not None and (actions or kind in _TOLD_AFTER):
-            self._guard(self._after, event, now, read, actions)
+        if self._recording is not None and (actions or kind in _TOLD):
+            self._guard(self._after, event, now, actions)
         return actions
 
     def _guard(self, tell: Callable[..., Any], *arguments: Any) -> Any:
@@ -128,13 +126,6 @@ class Watcher:
             log.err(Failure(), "fastdl: error while recording a download", level=log.WEIRD)
             return None
 
-    def _before(self, event: r.Event) -> ReadNow | None:
-        if isinstance(event, _ENDING):
-            self._wasted_bytes = self._watching.wasted_bytes()
-            return self._watching.read(event.read)
-        self._begin()
-        return None
-
     def _begin(self) -> None:
         if self._recording is None:
             self._recording = self._recorder.begin(self._facts, self._watching.standing)
@@ -144,14 +135,16 @@ class Watcher:
             self._next_sample = 0.0
         self._is_on = True
 
-    def _after(
-        self, event: r.Event, now: float, read: ReadNow | None, actions: list[r.Action]
-    ) -> None:
+    def _after(self, event: r.Event, now: float, actions: list[r.Action]) -> None:
         recording = self._recording
         if recording is None:
             return
         if isinstance(event, r.ReadAnswered):
-            self._on_answer(recording, event, now, read)
+            wasted_bytes = self._watching.wasted_bytes()
+            recording.answered(now, event.read, len(event.data), wasted_bytes > self._wasted_bytes)
+            self._wasted_bytes = wasted_bytes
+            if event.read in self._late:
+                del self._late[event.read]
         elif isinstance(event, r.ReadFailed):
             self._late.pop(event.read, None)
             recording.read_failed(now, event.read, event.reason)
@@ -203,15 +196,6 @@ class Watcher:
             late = self._watching.hedged_servers(action.read) if self._had_late else ()
             recording.sent(now, read, action.start, action.length, late)
 
-    def _on_answer(
-        self, recording: Recording, event: r.ReadAnswered, now: float, read: ReadNow | None
-    ) -> None:
-        self._late.pop(event.read, None)
-        is_wasted = self._watching.wasted_bytes() > self._wasted_bytes
-        recording.answered(now, event.read, read, len(event.data), is_wasted)
-        if read is not None and self._watching.bad_blocks(read.share):
-            self._note_bad(recording, ServerShare(read.share, read.shnum, read.server), now)
-
     def _on_time(self, recording: Recording, now: float) -> None:
         """Only when a deadline has passed may a read have become late."""
         late = {read.id: read for read in self._watching.overdue()}
@@ -235,8 +219,9 @@ class Watcher:
             for share, have in had.items()
             if have
         }
-        if blocks:
-            recording.scouted(blocks)
+        recording.scouted(blocks, self._watching.under_way())
+        # what scouts brought for nothing was no single read's fault
+        self._wasted_bytes = self._watching.wasted_bytes()
 
     def _share(self, share_id: int) -> ServerShare | None:
         share = self._core.shares.get(share_id)
@@ -280,6 +265,14 @@ class Watcher:
             if new:
                 recording.blocks(now, ServerShare(share, shnum, server), "wanted", new)
         self._unasked = unasked
+        self._look_for_bad(recording, now)
+
+    def _look_for_bad(self, recording: Recording, now: float) -> None:
+        """Most bad blocks come with advice to their server; those that are missing do not."""
+        for share in self._core.shares.values():
+            if share.ledger.bad:
+                which = ServerShare(share.id, share.shnum, share.server)
+                self._note_bad(recording, which, now)
 
     def _end(self, recording: Recording, now: float) -> None:
         self._is_on = False
@@ -287,6 +280,7 @@ class Watcher:
         self._failed.clear()
         self._late.clear()
         self._unasked.clear()
+        self._look_for_bad(recording, now)
         recording.ended(now, self._watching.standing())
 
     # -- what the core does not see -------------------------------------------

@@ -63,10 +63,10 @@ class Capacity:
 
 
 # Bytes a row: reads 54, and 170 for each of 1024 open ones; shares 150; dyhb 300 at most;
-# work 29; deliveries 28; pauses 20; samples 64; map 21; problems 1400 at most.  Together
+# work 32 a batch; deliveries 28; pauses 20; samples 64; map 21; problems 1400 at most.  Together
 # 1.7 MiB, and a bytearray that grows takes up to an eighth more than it holds.
 FULL = Capacity(
-    reads=8192, shares=768, dyhb=384, work=6144, deliveries=4096, pauses=3072, samples=2560,
+    reads=8192, shares=768, dyhb=384, work=2560, deliveries=4096, pauses=3072, samples=2560,
     map=4096, problems=192,
 )  # fmt: skip
 SMALL = Capacity(
@@ -146,7 +146,7 @@ class Record:
         self._share_index: dict[int, int] = {}
         self.questions: list[Question] = []
         self.reads = ReadTable(capacity.reads, head=capacity.reads // 8)
-        self.work = SpreadTable("Bddiii", capacity.work, head=64)
+        self.work = SpreadTable("dfffiii", capacity.work, head=64)
         self.deliveries = SpreadTable("idqq", capacity.deliveries, head=64)
         self.pauses = SpreadTable("idd", capacity.pauses, head=16)
         self.open_pauses: dict[int, float] = {}
@@ -158,7 +158,7 @@ class Record:
         self._clock = clock
         self._look: Callable[[], Standing] | None = look
         self._standing: Standing | None = None
-        self._before = look()  # a parked download did work for others before
+        self._before: Standing | None = None  # a parked download did work for others before
         self._peers = peers
         self._on_over = on_over
         self._threads: dict[int, int] = {}
@@ -311,24 +311,23 @@ class Record:
         if row is not None:
             self._note(now, f"a read of {self._share_name(row[0])} was given up", "no answer")
 
-    def answered(
-        self, now: float, read: int, as_known: ReadNow | None, length: int, is_wasted: bool
-    ) -> None:
+    def answered(self, now: float, read: int, length: int, is_wasted: bool) -> None:
         """The whole answer is here: Tahoe's protocols give no part of one."""
-        blocks, at = None, self._since(now)
-        if as_known is not None and as_known.first_segment >= 0:
-            blocks = (as_known.first_segment, as_known.stop_segment)
+        at = self._since(now)
         self.tally.received_bytes += length
-        self.tally.wasted_bytes += length if is_wasted else 0
-        row = self.reads.end(read, at, DONE, WASTED if is_wasted else 0, blocks)
-        if row is not None:
-            server, sent = self._server_of(row[0]), row[6]
-            self._peers.on_answered(server, length, is_wasted, at - sent)
-        elif as_known is not None:
-            self._peers.on_answered(as_known.server, length, is_wasted, None)
+        if is_wasted:
+            self.tally.wasted_bytes += length
+        found = self.reads.end(read, at, DONE, WASTED if is_wasted else 0)
+        if found is None:
+            self._peers.on_answered(None, length, is_wasted, None)
+        else:
+            share, sent = found
+            self._peers.on_answered(self._server_of(share), length, is_wasted, at - sent)
 
-    def scouted(self, blocks: dict[int, tuple[int, int]]) -> None:
-        """Their reads were sent and answered before anyone knew their segments."""
+    def scouted(self, blocks: dict[int, tuple[int, int]], under_way: list[ReadNow]) -> None:
+        """Their reads were sent, and some answered, before anyone knew their segments."""
+        for read in under_way:
+            self.reads.set_open_blocks(read.id, (read.first_segment, read.stop_segment))
         known = {
             self._share_index[share]: found
             for share, found in blocks.items()
@@ -342,7 +341,7 @@ class Record:
         if row is not None:
             self._note(now, f"a read of {self._share_name(row[0])} failed", reason)
             self._peers.of(self._server_of(row[0])).errors += 1
-        self.reads.end(read, self._since(now), FAILED, 0, None)
+        self.reads.end(read, self._since(now), FAILED, 0)
 
     def _server_of(self, share_index: int) -> int:
         """The node's number of a share's server."""
@@ -374,14 +373,12 @@ class Record:
         if thread not in self._threads and len(self._threads) < MAX_WORKERS:
             self._threads[thread] = len(self._threads)
         worker = self._threads.get(thread, MAX_WORKERS)
-        at = self._since(began)
-        for kind, seconds in enumerate(spent):
-            if seconds > 0:
-                self.work.add(kind, at, at + seconds, first, stop, worker)
-            at += seconds
+        self.work.add(self._since(began), *spent, first, stop, worker)
 
     def sampled(self, now: float, standing: Standing) -> None:
         """The curves above the timeline."""
+        if self._before is None:
+            self._before = standing
         self.samples.add(
             self._since(now), self.tally.delivered_bytes, self.tally.received_bytes,
             standing.in_flight_bytes, standing.held_bytes, standing.limit_bytes,

@@ -200,10 +200,7 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
             for q in record.questions
         ],
         "reads": [_read(row) for row in reads],
-        "work": [
-            [WORK_KINDS[kind], seconds(began), seconds(ended), first, stop, worker]
-            for kind, began, ended, first, stop, worker in record.work.rows()
-        ],
+        "work": [row for batch in record.work.rows() for row in _work(*batch)],
         "deliveries": [
             [reader, seconds(at), start, stop]
             for reader, at, start, stop in record.deliveries.rows()
@@ -221,7 +218,7 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
         "thinned": {
             "dyhb": record.left_out["dyhb"],
             "reads": record.reads.left_out,
-            "work": record.work.left_out,
+            "work": len(WORK_KINDS) * record.work.left_out,
             "deliveries": record.deliveries.left_out,
             "pauses": record.pauses.left_out,
             "samples": record.samples.left_out,
@@ -229,6 +226,17 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
             "problems": record.left_out["problems"],
         },
     }
+
+
+def _work(began: float, *batch: Any) -> list[list[Any]]:
+    """The three steps of a batch, as far as it took them."""
+    *spent, first, stop, worker = batch
+    rows = []
+    for kind, took in zip(WORK_KINDS, spent):
+        if took > 0:
+            rows.append([kind, seconds(began), seconds(began + took), first, stop, worker])
+        began += took
+    return rows
 
 
 def _read(row: tuple[Any, ...]) -> list[Any]:
