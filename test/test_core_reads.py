@@ -81,6 +81,54 @@ class Reads(SynchronousTestCase):
         self.book.take(read.id)
         self.assertEqual(0, self.servers[0].stalled)
 
+    def answer(self, read: Read, now: float) -> None:
+        """The server's answer arrives."""
+        self.book.take(read.id)
+        self.servers[read.share.server].on_answered(read.length, read.length, read.sending, now)
+
+    def test_silent(self) -> None:
+        """Who says nothing for as long as a read was to take, while others go on, gives none."""
+        first, second = self.send(), self.send(now=0.2)
+        self.answer(self.send(share=1), now=0.1)
+        self.assertLess(first.late_at, first.stalled_at)
+        moved = self.book.take_overdue(first.late_at)
+        self.assertEqual({first, second}, set(moved))
+        self.assertEqual([Stage.STALLED] * 2, [read.stage for read in moved])
+        self.assertEqual(2, self.servers[0].stalled)
+
+    def test_not_silent(self) -> None:
+        """A server that has answered since is late, and has its time again from that answer."""
+        first, second = self.send(), self.send()
+        self.answer(self.send(share=1), now=0.1)
+        self.answer(second, now=0.3)
+        (moved,) = self.book.take_overdue(first.late_at)
+        self.assertIs(Stage.LATE, first.stage)
+        self.assertIs(first, moved)
+        self.assertEqual([], self.book.take_overdue(0.29 + first.late_at))
+        self.assertEqual([first], self.book.take_overdue(0.31 + first.late_at))
+        self.assertIs(Stage.STALLED, first.stage)
+
+    def test_slow_wire(self) -> None:
+        """When most are late none of them is called silent."""
+        reads = [self.send(), self.send(share=1)]
+        self.assertEqual(reads, self.book.take_overdue(max(read.late_at for read in reads)))
+        self.assertEqual([Stage.LATE] * 2, [read.stage for read in reads])
+
+    def test_compared(self) -> None:
+        """A server of unknown rate is held to the slowest known one, if that is quicker."""
+        read = self.send(length=MIB)
+        before = read.late_at
+        self.servers[1].rate = 1e5
+        self.book.compare()
+        self.assertEqual(before, read.late_at)
+        self.servers[1].rate = 1e7
+        self.book.compare()
+        self.assertLess(read.late_at, before - 1)
+        self.assertEqual(read.late_at, self.book.next_deadline())
+        self.servers[0].rate = 1e8
+        self.book.compare()
+        self.assertEqual(read.late_at, self.book.next_deadline())
+
     def test_slept(self) -> None:
         """A process that slept through all deadlines of a read hears of it once, abandoned."""
         reads = [self.send(), self.send(share=1)]

@@ -68,13 +68,13 @@ class Covering:
     def hedge(self, read: Read) -> None:
         """Ask another share for a late read's blocks too, while that stays cheap."""
         books, counters = self._books, self._books.counters
-        mask = read.mask & books.rows.admitted & ~read.share.late
+        mask = self._spare(read, read.mask & books.rows.admitted & ~read.share.late)
         allowed = HEDGE_FREE_BYTES + HEDGE_PART * counters.bytes_received
         cheap = counters.bytes_hedged + read.length <= allowed
         fits = books.account is not None and books.account.budget.is_free(
             self._hedging_bytes + read.length
         )
-        if mask and cheap and fits and self._has_spare(read, mask):
+        if mask and cheap and fits:
             counters.hedges += 1
             counters.bytes_hedged += read.length
             self._hedging_bytes += read.length
@@ -83,20 +83,20 @@ class Covering:
 
     def replace(self, read: Read) -> None:
         """A read counts as not coming: others give its blocks, whatever that costs."""
-        mask = read.mask & self._books.rows.admitted
-        if mask and self._has_spare(read, mask):
+        mask = self._spare(read, read.mask & self._books.rows.admitted & ~read.share.late)
+        if mask:
             self._books.counters.replaced += 1
             read.share.late |= mask
             self._books.rows.uncover(mask)
 
-    def _has_spare(self, read: Read, mask: int) -> bool:
-        """Whether some share that nobody counts on could give these blocks instead."""
-        return any(
-            share is not read.share
-            and not share.retired
-            and not (share.assigned() | share.late | share.ledger.bad) & mask
-            for share in self._books.shares.values()
-        )
+    def _spare(self, read: Read, mask: int) -> int:
+        """Those of the blocks in *mask* that some share could give on which nobody counts."""
+        books, spare = self._books, 0
+        for share in books.shares.values():
+            is_able = not (share.retired or books.servers[share.server].stalled)
+            if is_able and share is not read.share:
+                spare |= mask & ~(share.assigned() | share.late | share.ledger.bad)
+        return spare
 
     # -- admission ------------------------------------------------------------
 

@@ -288,6 +288,7 @@ class Download:
             return
         server = books.servers[read.share.server]
         server.on_answered(len(event.data), read.length, read.sending, now)
+        books.reads.compare()
         books.counters.bytes_received += len(event.data)
         read.share.late &= ~read.mask
         if read.kind is Kind.EVIDENCE and read.stage is Stage.STALLED:

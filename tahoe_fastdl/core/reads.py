@@ -2,6 +2,7 @@
 
 Pure.  Laws: a read is reserved in the account when it is sent and released
 exactly once; each read is late, stalled, abandoned at most once, in that order.
+A server that is silent for longer than one of its reads was to take gives none of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import Enum
 
 from attrs import define
 
-from .servers import STALLED_FLOOR_S, Sending, Server
+from .servers import CAUTIOUS_RATE, STALLED_FLOOR_S, Sending, Server
 from .share import Share
 from .window import Account
 
@@ -48,6 +49,7 @@ class Read:
     length: int
     mask: int
     sending: Sending
+    late_at: float
     stalled_at: float
     abandon_at: float
     stage: Stage = Stage.SENT
@@ -61,7 +63,7 @@ class Read:
     def deadline(self) -> float:
         """When the next stage begins."""
         return {
-            Stage.SENT: self.sending.late_at,
+            Stage.SENT: self.late_at,
             Stage.LATE: self.stalled_at,
             Stage.STALLED: self.abandon_at,
         }[self.stage]
@@ -110,6 +112,7 @@ class ReadBook:
             length,
             mask,
             sending,
+            sending.late_at,
             sending.stalled_at,
             max(now + patience, sending.stalled_at),
         )
@@ -166,35 +169,88 @@ class ReadBook:
             if read.stage is Stage.LATE and self._is_excused(read, now):
                 heapq.heappush(self._deadlines, (read.deadline(), read_id))
                 continue
-            read.stage = NEXT_STAGE[read.stage]
+            self._advance(read, NEXT_STAGE[read.stage])
             moved[read_id] = read
-            if read.stage is Stage.ABANDONED:
-                self._servers[read.share.server].stalled -= 1
-                del self._reads[read_id]
-                continue
-            if read.stage is Stage.STALLED:
-                self._servers[read.share.server].stalled += 1
-            heapq.heappush(self._deadlines, (read.deadline(), read_id))
+            if read.stage is Stage.LATE:
+                read.stalled_at = self._stalled_at(read, now)
+            elif read.stage is Stage.STALLED and self._silent_at(read) <= now:
+                for other in self._fellows(read):
+                    self._advance(other, Stage.STALLED)
+                    moved[other.id] = other
+            if read.stage is not Stage.ABANDONED:
+                heapq.heappush(self._deadlines, (read.deadline(), read_id))
 
-    def _is_excused(self, read: Read, now: float) -> bool:
-        """Move the time at which *read* counts as stalled, if there is a reason.
+    def _advance(self, read: Read, stage: Stage) -> None:
+        server = self._servers[read.share.server]
+        server.stalled += (stage is Stage.STALLED) - (read.stage is Stage.STALLED)
+        read.stage = stage
+        if stage is Stage.ABANDONED:
+            del self._reads[read.id]
 
-        What was known when it was sent may have been wrong.  And when most servers
-        are late while its own goes on answering, the wire that they share is slow:
-        to ask others as well would only make it slower.
+    def _fellows(self, read: Read) -> list[Read]:
+        """Whatever else the silent server of *read* owes: it will not come any sooner."""
+        fellows = [
+            other
+            for other in self
+            if other.share.server == read.share.server and other.stage in (Stage.SENT, Stage.LATE)
+        ]
+        for other in fellows:
+            heapq.heappush(self._deadlines, (other.abandon_at, other.id))
+        return fellows
+
+    def _silent_at(self, read: Read) -> float:
+        """When the server of *read* has said nothing at all for the time that it was to take."""
+        since = max(self._servers[read.share.server].answered_at, read.sending.at)
+        return since + read.late_at - read.sending.at
+
+    def _stalled_at(self, read: Read, now: float) -> float:
+        """When *read*, which is late, counts as not coming, by what is known now.
+
+        What was known when it was sent may have been wrong.  A server that falls silent
+        gets no more time than one read was to take.  But when most servers are late while
+        its own goes on answering, the wire that they share is slow: to ask others as well
+        would only make it slower.
         """
         server = self._servers[read.share.server]
         _late_at, stalled_at = server.deadlines(read.sending.queued_bytes, read.sending.at)
         if self._is_wire_slow(read, now):
             stalled_at = max(stalled_at, server.answered_at + STALLED_FLOOR_S)
-        stalled_at = min(stalled_at, read.abandon_at)
+        else:
+            stalled_at = min(stalled_at, self._silent_at(read))
+        return min(stalled_at, read.abandon_at)
+
+    def _is_excused(self, read: Read, now: float) -> bool:
+        """Move the time at which *read* counts as stalled, if there is a reason."""
+        stalled_at = self._stalled_at(read, now)
         if stalled_at <= now:
             return False
         read.stalled_at = stalled_at
         return True
 
+    def compare(self) -> None:
+        """Hold servers that have not shown their rate to the slowest of those that have.
+
+        Cost: O(reads) while there is such a server, else O(servers).
+        """
+        known = [server.rate for server in self._servers.values() if server.rate is not None]
+        unknown = {
+            number
+            for number, server in self._servers.items()
+            if server.rate is None and server.reads_in_flight
+        }
+        if not known or not unknown:
+            return
+        rate = max(CAUTIOUS_RATE, min(known))
+        for read in self:
+            if read.share.server in unknown and read.stage is Stage.SENT:
+                server, sending = self._servers[read.share.server], read.sending
+                late_at, _stalled_at = server.deadlines(sending.queued_bytes, sending.at, rate)
+                if late_at < read.late_at:
+                    read.late_at = late_at
+                    heapq.heappush(self._deadlines, (late_at, read.id))
+
     def _is_wire_slow(self, read: Read, now: float) -> bool:
-        late = {r.share.server for r in self._reads.values() if r.sending.late_at <= now}
+        late = {r.share.server for r in self._reads.values() if r.late_at <= now}
         asked = {r.share.server for r in self._reads.values()}
         asked |= {n for n, server in self._servers.items() if server.answered_at >= read.sending.at}
         return 2 * len(late) > len(asked)

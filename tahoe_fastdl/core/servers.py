@@ -30,6 +30,8 @@ LATE_FLOOR_S = 0.3
 STALLED_FACTOR = 10.0
 STALLED_FLOOR_S = 1.5
 
+NEVER = float("-inf")
+
 
 @frozen
 class Sending:
@@ -52,7 +54,7 @@ class Server:
         self.deviation_s = 0.0
         self.rate: float | None = None
         self.received_bytes = 0  # what the rate is known from
-        self.answered_at = 0.0  # the newest answer, monotonic seconds
+        self.answered_at = NEVER  # the newest answer, monotonic seconds
         self.reads_in_flight = 0
         self.bytes_in_flight = 0
         self.stalled = 0  # reads given up as not coming and still out
@@ -87,12 +89,15 @@ class Server:
         queued = self.bytes_in_flight
         return Sending(now, queued, self.received_bytes, *self.deadlines(queued, now))
 
-    def deadlines(self, length: int, sent: float) -> tuple[float, float]:
+    def deadlines(
+        self, length: int, sent: float, default_rate: float = CAUTIOUS_RATE
+    ) -> tuple[float, float]:
         """When a read is late and when it is stalled, by what is known now.
 
         :param length: of the read and of what was asked before it and had not come.
+        :param default_rate: taken for its own as long as that is not known.
         """
-        expected = self._seconds(length, CAUTIOUS_RATE)
+        expected = self._seconds(length, default_rate)
         spread = 4 * self.deviation_s
         late = sent + max(LATE_FLOOR_S, LATE_FACTOR * expected + spread)
         return late, sent + max(STALLED_FLOOR_S, STALLED_FACTOR * expected + spread)
