@@ -110,13 +110,16 @@ class Watching:
         """The numbers of this moment.  Cost: O(shares + reads in flight)."""
         books = self._books
         geometry, account = books.metadata.geometry, books.account
-        ledgers = [share.ledger for share in books.shares.values()]
+        changes, recomputations = books.counters.changes, books.counters.plans
+        for share in books.shares.values():
+            changes += share.ledger.changes
+            recomputations += share.ledger.recomputations
         return Standing(
             in_flight_bytes=sum(read.length for read in books.reads),
             held_bytes=account.used_bytes if account is not None else 0,
             limit_bytes=account.limit_bytes if account is not None else 0,
-            changes=books.counters.changes + sum(ledger.changes for ledger in ledgers),
-            recomputations=books.counters.plans + sum(ledger.recomputations for ledger in ledgers),
+            changes=changes,
+            recomputations=recomputations,
             segment_size=geometry.segment_size if geometry is not None else None,
             num_segments=geometry.num_segments if geometry is not None else None,
         )

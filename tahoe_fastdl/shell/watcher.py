@@ -19,11 +19,14 @@ from twisted.python.failure import Failure
 from ..core import records as r
 from ..core.download import Download
 from ..core.reads import Stage
+from ..core.watching import Standing
 from ..errors import FileTooLarge
 from .recording import FileFacts, Recorder, Recording, ServerFacts, ServerShare
 
 # How often a download's standing is told while it runs.
 SAMPLE_S = 0.05
+# Answers are told together, at the latest when so many have come.
+MAX_ANSWERS = 64
 
 
 def text_of(value: object) -> str:
@@ -58,9 +61,7 @@ def facts_of_file(verifycap: Any) -> FileFacts:
 
 _JOINING = frozenset((r.ReaderJoined, r.SegmentAsked, r.SegmentSizeAsked))
 # Of other events only what they lead to is told; most lead to nothing.
-_TOLD = _JOINING | {
-    r.ReadAnswered, r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.TurnEnded, r.TimePassed
-}  # fmt: skip
+_TOLD = _JOINING | {r.ReadFailed, r.ReaderDelivered, r.ReaderLeft, r.TimePassed}
 
 
 class Watcher:
@@ -89,6 +90,7 @@ class Watcher:
         self._positions: dict[int, tuple[int, int]] = {}  # reader -> taken so far, end
         self._failed: set[int] = set()
         self._late: dict[int, Stage] = {}
+        self._answers: list[tuple[float, int, int, int]] = []  # not told yet
         self._had_late = False  # before, no read can be a hedge
         self._bad: dict[int, int] = {}
         self._unasked: dict[int, int] = {}
@@ -100,6 +102,7 @@ class Watcher:
         """The download is another's from now on."""
         if owner is not self._owner:
             self._owner = owner
+            self._guard(self._tell_answers)
             self._recording = None
 
     # -- between driver and core ----------------------------------------------
@@ -110,7 +113,17 @@ class Watcher:
         if kind in _JOINING:
             self._guard(self._begin)
         actions = self._core.receive(event, now)
-        if self._recording is not None and (actions or kind in _TOLD):
+        if self._recording is None:
+            return actions
+        if isinstance(event, r.ReadAnswered):
+            wasted_bytes = self._watching.wasted_bytes()
+            self._answers.append((now, event.read, len(event.data), wasted_bytes))
+            is_told = bool(actions) or not self._is_on or len(self._answers) >= MAX_ANSWERS
+        elif kind is r.TurnEnded:
+            is_told = bool(actions) or now >= self._next_sample or not self._is_sized
+        else:
+            is_told = bool(actions) or kind in _TOLD
+        if is_told:
             self._guard(self._after, event, now, actions)
         return actions
 
@@ -128,9 +141,9 @@ class Watcher:
 
     def _begin(self) -> None:
         if self._recording is None:
-            self._recording = self._recorder.begin(self._facts, self._watching.standing)
+            self._recording = self._recorder.begin(self._facts, self._look)
         elif not self._is_on:
-            self._recording.resumed(self._watching.standing)
+            self._recording.resumed(self._look)
         if not self._is_on:
             self._next_sample = 0.0
         self._is_on = True
@@ -139,13 +152,8 @@ class Watcher:
         recording = self._recording
         if recording is None:
             return
-        if isinstance(event, r.ReadAnswered):
-            wasted_bytes = self._watching.wasted_bytes()
-            recording.answered(now, event.read, len(event.data), wasted_bytes > self._wasted_bytes)
-            self._wasted_bytes = wasted_bytes
-            if event.read in self._late:
-                del self._late[event.read]
-        elif isinstance(event, r.ReadFailed):
+        self._tell_answers()
+        if isinstance(event, r.ReadFailed):
             self._late.pop(event.read, None)
             recording.read_failed(now, event.read, event.reason)
         elif isinstance(event, r.ReaderDelivered):
@@ -168,6 +176,22 @@ class Watcher:
                 self._sample(recording, now)
         if self._is_on and not self._core.readers:
             self._end(recording, now)
+
+    def _tell_answers(self) -> None:
+        """Many together: one by one, each between large copies that empty the processor's
+        caches, they cost several times as much."""
+        answers, self._answers = self._answers, []
+        for now, read, length, wasted_bytes in answers:
+            if self._recording is not None:
+                is_wasted = wasted_bytes > self._wasted_bytes
+                self._recording.answered(now, read, length, is_wasted)
+            self._wasted_bytes = wasted_bytes
+            self._late.pop(read, None)
+
+    def _look(self) -> Standing:
+        """For who looks while the download runs: all that is known goes first."""
+        self._guard(self._tell_answers)
+        return self._watching.standing()
 
     def _on_action(self, recording: Recording, action: r.Action, now: float) -> None:
         if isinstance(action, r.Deliver):
@@ -275,6 +299,7 @@ class Watcher:
                 self._note_bad(recording, which, now)
 
     def _end(self, recording: Recording, now: float) -> None:
+        self._tell_answers()
         self._is_on = False
         self._positions.clear()
         self._failed.clear()

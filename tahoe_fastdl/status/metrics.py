@@ -97,6 +97,8 @@ def metrics(hub: Hub | None, is_active: bool, plugin: str, tahoe: str) -> str:
     :param hub: None before the first download.
     """
     journal, writer = views.journal_of(hub), Writer()
+    for record in journal:
+        record.standing()  # looking brings what is counted up to date
     writer.family("build", "info", "Versions of this plugin and of Tahoe-LAFS.")
     writer.sample(1, {"version": plugin, "tahoe_version": tahoe}, "_info")
     writer.gauge("active", "1 if downloads use this downloader, 0 if stock.", int(is_active))

@@ -67,6 +67,7 @@ def overview(
     :param totals: the counters of ``counters.json``.
     """
     journal = journal_of(hub)
+    downloads = [summary(record) for record in journal]
     last = journal.peers.last_fallback
     return {
         "format": "tahoe-fastdl-overview",
@@ -86,7 +87,7 @@ def overview(
         "last_fallback": None
         if last is None
         else {"at": last.at, "reason": last.reason, "id": last.download},
-        "downloads": [summary(record) for record in journal],
+        "downloads": downloads,
         "servers": [] if hub is None else servers(hub, journal),
     }
 
@@ -133,7 +134,8 @@ def servers(hub: Hub, journal: Journal) -> list[Json]:
 
 def summary(record: Record) -> Json:
     """One download in a line."""
-    tally, standing = record.tally, record.standing()
+    standing = record.standing()  # first, for looking brings the record up to date
+    tally = record.tally
     rate = _rate(record)
     is_running = record.seconds is None
     left_bytes = max(0, tally.wanted_bytes - tally.delivered_bytes)
@@ -180,6 +182,7 @@ def _rate(record: Record) -> float:
 def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
     """The document at ``v1/downloads/N.json``."""
     peers = journal.peers
+    line = summary(record)  # first, for looking at a download brings its record up to date
     reads = list(record.reads.rows())
     blocks, blocks_left_out = _map(record, reads)
     return {
@@ -188,7 +191,7 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
         "plugin": plugin,
         "tahoe": tahoe,
         "now_s": seconds(record.now_s),
-        "summary": summary(record),
+        "summary": line,
         "servers": [
             {"name": peers.name(number), "serverid": peers.of(number).serverid}
             for number in record.servers
