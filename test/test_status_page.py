@@ -169,12 +169,14 @@ class Overview(WebCase):
 
     async def test_running(self) -> None:
         """A download that waits is shown as running, with what is out, and then as done."""
-        data = some_bytes(400_000)
-        cap = await self.put(data, 3, 6, 3000)
+        data = some_bytes(5_000_000)  # in several pieces
+        cap = await self.put(data, 3, 6, 30_000)
         node = self.node(cap)
         reader = Reader(on_write=lambda reader: reader.producer.pauseProducing())
         d = node.read(reader, 0, None)
         await self.turns(lambda: reader.chunks)
+        reader.producer.resumeProducing()  # and it pauses on the next piece
+        await self.turns(lambda: len(reader.chunks) > 1)
         (each,) = (await self.overview())["downloads"]
         self.assertEqual(each["state"], "running")
         self.assertLess(0, each["delivered_bytes"])

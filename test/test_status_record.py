@@ -162,7 +162,8 @@ class Simulated(SynchronousTestCase):
         self.assertTrue(hedging)
         self.assertNotIn(0, hedging)
         self.assertGreater(journal.peers.of(0).hedged, 0)
-        self.assertTrue(any("late" in text for _at, text in document["problems"]))
+        told = [text for _at, text in document["problems"]]
+        self.assertTrue(any("is late" in text or "counts as stalled" in text for text in told))
         self.assertEqual(document["summary"]["state"], "done")
         self.assertEqual(document["summary"]["delivered_bytes"], file.size)
 

@@ -13,7 +13,7 @@ from typing import Any
 from misc import sections
 from misc.bench.kept import Kept, read_lines
 from misc.bench.progress import duration
-from misc.simulator import calibration, figures, report, studies
+from misc.simulator import calibration, report, studies
 from misc.simulator.worlds import Setting, simulate
 
 MISC = Path(__file__).resolve().parent.parent
@@ -112,6 +112,8 @@ def write_section(options: argparse.Namespace, path: Path) -> str:
     docs = options.docs or (None if is_trial else DOCS)
     if docs is None:
         return report.section(lines, {})
+    from misc.simulator import figures  # matplotlib, which nothing else here needs
+
     drawn = figures.draw_all(lines, docs / FIGURES)
     text = report.section(lines, {f"{FIGURES}/{name}": drawn[name] for name in drawn})
     sections.write(docs / PAGE, SECTION, text)

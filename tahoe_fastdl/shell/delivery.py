@@ -47,7 +47,7 @@ class Delivery:
         self._on_delivered = on_delivered
         self._on_left = on_left
         self._clock = clock
-        self._reported = start
+        self._taken = self._reported = start
         self._pieces: dict[int, memoryview] = {}
         self._paused_since: float | None = None
         self._writing = False
@@ -76,6 +76,7 @@ class Delivery:
         self._writing = True
         try:
             while not self._over and self._paused_since is None:
+                self._taken = self.position
                 piece = self._pieces.pop(self.position, None)
                 if piece is None:
                     break
@@ -96,9 +97,11 @@ class Delivery:
 
     def _report(self) -> None:
         """Say how far the consumer is: what it paused on is still in its hands."""
-        if self.position > self._reported and self._paused_since is None and not self._over:
-            self._reported = self.position
-            self._on_delivered(self.reader, self.position)
+        if self._paused_since is None:
+            self._taken = self.position
+        if self._taken > self._reported and not self._over:
+            self._reported = self._taken
+            self._on_delivered(self.reader, self._taken)
 
     def fail(self, failure: Failure) -> None:
         """The rest cannot be had."""
@@ -114,7 +117,7 @@ class Delivery:
         self._over = True
         self._pieces.clear()
         if self._paused_since is not None and self.position > self._reported:
-            self._reported = self.position  # it leaves, and had that much
+            self._taken = self._reported = self.position  # it leaves, and had that much
             self._on_delivered(self.reader, self.position)
         try:
             self.consumer.unregisterProducer()
