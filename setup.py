@@ -16,6 +16,9 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 
+# What builds the pages in ``docs/``: Sphinx 7.4 on Python 3.9, newer ones elsewhere.
+DOCS_REQUIREMENTS = ["myst-parser >= 2", "sphinx >= 7"]
+
 # What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
 # the pins that no longer install on newer Pythons; and what checks our sources.
 TEST_REQUIREMENTS = [
@@ -30,6 +33,7 @@ TEST_REQUIREMENTS = [
     "ruff >= 0.5",
     "testtools",
     "types-setuptools",
+    *DOCS_REQUIREMENTS,  # they are built in a test
 ]
 
 setup(
@@ -75,6 +79,7 @@ setup(
     ],
     extras_require={
         "test": TEST_REQUIREMENTS,
+        "docs": DOCS_REQUIREMENTS,
         "bench": ["matplotlib", "pyprof2calltree"],
     },
     zip_safe=False,
