@@ -55,12 +55,12 @@ class Build(SynchronousTestCase):
             for page in built.glob("*.html")
         }
         places = {
-            name: {each["id"] for each in soup.find_all(id=True)} for name, soup in soups.items()
+            name: {str(each["id"]) for each in soup.find_all(id=True)} for name, soup in soups.items()
         }
         followed = 0
         for name, soup in soups.items():
-            targets = [each["href"] for each in soup.select("div.body a[href]")]
-            targets += [each["src"] for each in soup.select("div.body img[src]")]
+            targets = [str(each["href"]) for each in soup.select("div.body a[href]")]
+            targets += [str(each["src"]) for each in soup.select("div.body img[src]")]
             for target in targets:
                 url = urlsplit(target)
                 if url.scheme or url.netloc:
