@@ -54,9 +54,7 @@ class Build(SynchronousTestCase):
             page.name: BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
             for page in built.glob("*.html")
         }
-        places = {
-            name: {str(each["id"]) for each in soup.find_all(id=True)} for name, soup in soups.items()
-        }
+        places = {name: _ids(soup) for name, soup in soups.items()}
         followed = 0
         for name, soup in soups.items():
             targets = [str(each["href"]) for each in soup.select("div.body a[href]")]
@@ -71,6 +69,11 @@ class Build(SynchronousTestCase):
                     self.assertIn(unquote(url.fragment), places[page], f"{name}: {target}")
                 followed += 1
         self.assertGreater(followed, 50)
+
+
+def _ids(soup: BeautifulSoup) -> set[str]:
+    """The places in a page that a link can name."""
+    return {str(each["id"]) for each in soup.find_all(id=True)}
 
 
 class Named(SynchronousTestCase):
