@@ -99,6 +99,38 @@ class Named(SynchronousTestCase):
             self.assertTrue((ROOT / link).is_file(), link)
 
 
+class Contributing(SynchronousTestCase):
+    """CONTRIBUTING.rst."""
+
+    def setUp(self) -> None:
+        self.text = (ROOT / "CONTRIBUTING.rst").read_text(encoding="utf-8")
+
+    def test_map(self) -> None:
+        """Each module has a row in the map and no other file has; each test named there exists."""
+        table = self.text.split("Where is what\n---")[1].split("\nTwisted's drop-in")[0]
+        modules = re.findall(r"^\S.*?  +``([\w/]+\.py)``", table, re.MULTILINE)
+        package = ROOT / "tahoe_fastdl"
+        found = [path.relative_to(package).as_posix() for path in package.rglob("*.py")]
+        self.assertEqual(sorted(modules), sorted(found))
+        tests = set(re.findall(r"``(test_\w+\.py)``", table))
+        self.assertEqual({name for name in tests if not (ROOT / "test" / name).is_file()}, set())
+
+    def test_files(self) -> None:
+        """Each file and folder of ours that it names is there."""
+        places = "docs|misc|test|tahoe_fastdl|twisted"
+        named = re.findall(rf"(?<![\w/])((?:{places})/[\w/.-]*\w)", self.text)
+        self.assertGreater(len(named), 10)
+        self.assertEqual([path for path in named if not (ROOT / path).exists()], [])
+
+    def test_tests(self) -> None:
+        """Each test that a command runs is there."""
+        for name in set(re.findall(r"\btest\.(test_[\w.]+)", self.text)):
+            module, *path = name.split(".")
+            source = (ROOT / "test" / f"{module}.py").read_text(encoding="utf-8")
+            for part in path:
+                self.assertRegex(source, rf"(class|def) {part}\b")
+
+
 class FirstPage(SynchronousTestCase):
     """docs/index.rst and what was measured."""
 
