@@ -131,22 +131,119 @@ class Contributing(SynchronousTestCase):
                 self.assertRegex(source, rf"(class|def) {part}\b")
 
 
-class FirstPage(SynchronousTestCase):
-    """docs/index.rst and what was measured."""
+# What pages quote of pages of figures: as it stands in the page, and as it was measured, with
+# a # for each number and ... for what lies between. Some are rounded; NEAR is how far they may be
+# from what was measured last.
+NEAR = 0.25
+MEMORY = "performance.md: | seconds of 100 MB | 128 KiB, ... | loopback |"
+COSTS = "performance-tables.md: What it costs ... | 20-of-60, 10 MB |"
+QUOTED = (
+    (
+        "choosing-memory.rst: loopback # # # 200 ms round trip # # #",
+        f"{MEMORY} # | # | # | ... | 200 ms round trip | # | # | # |",
+    ),
+    (
+        "choosing-memory.rst: with segments of 1 MiB # instead of #)",
+        f"{MEMORY} ... | ... | ... | # | # |",
+    ),
+    (
+        "choosing-memory.rst: on loopback it was # MB with stock and # MB with fast",
+        f"{COSTS} ... | ... | ... | ... | # / # |",
+    ),
+    (
+        "choosing-memory.rst: reserve # MiB of 64 with small segments, # MiB with",
+        "reliability.md: Now it is # and # MiB",
+    ),
+    ("decisions.rst: # reads became #", "performance.md: In numbers: # reads became #"),
+    (
+        "decisions.rst: in the sweep # became #",
+        f"{COSTS} ... | ... | ... | ... | ... | # / # |",
+    ),
+    (
+        "decisions.rst: Stock fetches # times what it delivers of the ticket's file, fast # times",
+        f"{COSTS} ... | ... | ... | ... | ... | ... | # / # |",
+    ),
+    (
+        "decisions.rst: each block too would cost # to # times (b)",
+        "performance.md: each block too would cost # to # times (b)",
+    ),
+    (
+        "decisions.rst: are needed was # calls for the ticket's file; now it is #",
+        "performance.md: hash trees: needed (# calls and ... s, now #",
+    ),
+    (
+        "decisions.rst: our own code takes # % over Foolscap and # % over HTTP",
+        "performance.md: Our own code in it is # %. ... Our own code in it is # %.",
+    ),
+    (
+        "decisions.rst: 20-of-60 file from # s to # s, for # to # % more bytes on a calm grid",
+        "reliability.md: 20-of-60 file from # s to # s ... On a calm grid it costs # to # %",
+    ),
+    (
+        "decisions.rst: would take it to # s, but for # % more bytes",
+        "reliability.md: 1.5 would take ... of 20-of-60 from 2.2 to # s ... for # % more bytes",
+    ),
+    (
+        "decisions.rst: takes up to # times as long, at 20-of-60",
+        "performance.md: (b) takes up to # times as long, at 20-of-60",
+    ),
+    (
+        "how-it-works.rst: its books take # to # times as long",
+        "performance.md: bookkeeping takes # to # times as long",
+    ),
+    (
+        "troubleshooting.rst: proving takes up to # times as long",
+        "performance.md: (b) takes up to # times as long, at 20-of-60",
+    ),
+    (
+        "troubleshooting.rst: 100 MB of 3-of-10 take # s with stock and # s with fast",
+        "performance.md: | 2.5 MB/s in all, 20 ms, foolscap, 1 MiB segments | 100 MB: #, # (",
+    ),
+)
 
-    def test_figures(self) -> None:
-        """The times in its table are those of docs/performance.md."""
+
+class Figures(SynchronousTestCase):
+    """What pages quote of what was measured."""
+
+    def test_quotes(self) -> None:
+        """Each is in its page, and near enough to what was measured last."""
+        for quote, measurement in QUOTED:
+            said, measured = _numbers(quote), _numbers(measurement)
+            self.assertEqual(len(said), len(measured), quote)
+            self.assertTrue(said, f"not there (any more): {quote}")
+            self.assertTrue(_are_near(said, measured), f"{quote}: {said}, measured: {measured}")
+
+    def test_first_page(self) -> None:
+        """The times in the table of docs/index.rst are those of the sweep, over Foolscap."""
         index = (DOCS / "index.rst").read_text(encoding="utf-8")
         table = index.split("\nwire, segment size", 1)[1].split("\n\n", 1)[0]
         rows = [re.split(r"  +", line) for line in table.splitlines()[2:-1]]
         self.assertGreater(len(rows), 3)
-        for wire, *quoted in rows:
-            self.assertEqual(quoted, _sweep(*wire.rsplit(", ", 1)), wire)
+        for name, *times in rows:
+            wire, segments = name.rsplit(", ", 1)
+            row = f"performance.md: | {wire}, foolscap, {segments} | 100 MB: #, # ("
+            said = [_number(time) for time in times]
+            measured = _numbers(f"{row}... | 100 MB: #, # (")
+            self.assertTrue(_are_near(said, measured), f"{name}: {said}, measured: {measured}")
 
 
-def _sweep(wire: str, segments: str) -> list[str]:
-    """Stock and fast, 3-of-10 and 20-of-60, as the sweep measured them over Foolscap."""
-    page = (DOCS / "performance.md").read_text(encoding="utf-8")
-    row = page.split(f"| {wire}, foolscap, {segments} |", 1)[1].split("\n", 1)[0]
-    cells = [re.match(r" 100 MB: (~? ?[\d.]+), (~? ?[\d.]+) ", cell) for cell in row.split("|")]
-    return [text for cell in cells[:2] if cell for text in cell.groups()]
+def _numbers(template: str) -> list[float]:
+    """The numbers that stand for # in the page that a template names; none if it does not fit."""
+    page, _colon, words = template.partition(": ")
+    pattern = (
+        re.escape(words).replace(re.escape("..."), r".*?").replace(r"\#", r"((?:~ )?[\d.,]*\d)")
+    )
+    text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+    found = re.search(pattern, text)
+    return [_number(each) for each in found.groups()] if found else []
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", "").lstrip("~ "))
+
+
+def _are_near(said: list[float], measured: list[float]) -> bool:
+    """Whether as many were measured as are said, each about the same."""
+    return len(said) == len(measured) and all(
+        abs(one - other) <= NEAR * other for one, other in zip(said, measured)
+    )
