@@ -124,6 +124,8 @@ def _found(name: str) -> Any:
     try:
         return reduce(getattr, path.split("."), import_module(module))
     except AttributeError:
+        if "." in path:
+            raise
         return import_module(f"{module}.{path}")  # ``from package import module``
 
 
