@@ -16,9 +16,6 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 
-# What builds the pages in ``docs/``: Sphinx 7.4 on Python 3.9, newer ones elsewhere.
-DOCS_REQUIREMENTS = ["myst-parser >= 2", "sphinx >= 7"]
-
 # What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
 # the pins that no longer install on newer Pythons; and what checks our sources.
 TEST_REQUIREMENTS = [
@@ -33,8 +30,11 @@ TEST_REQUIREMENTS = [
     "ruff >= 0.5",
     "testtools",
     "types-setuptools",
-    *DOCS_REQUIREMENTS,  # they are built in a test
 ]
+
+# What builds the pages in ``docs/``, as a test does too: Sphinx 7.4 on Python 3.9, newer
+# ones elsewhere.
+DOCS_REQUIREMENTS = ["myst-parser >= 2", "sphinx >= 7"]
 
 setup(
     name="tahoe-fastdl",
@@ -78,7 +78,7 @@ setup(
         'pyOpenSSL < 26.3; python_version < "3.10"',
     ],
     extras_require={
-        "test": TEST_REQUIREMENTS,
+        "test": [*TEST_REQUIREMENTS, *DOCS_REQUIREMENTS],
         "docs": DOCS_REQUIREMENTS,
         "bench": ["matplotlib", "pyprof2calltree"],
     },
