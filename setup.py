@@ -26,15 +26,13 @@ TEST_REQUIREMENTS = [
     "mock",
     "mypy >= 1.10",
     "mypy-zope",
+    "myst-parser >= 2",  # the pages in docs/ are built in a test
+    "sphinx >= 7",
     "paramiko",
     "ruff >= 0.5",
     "testtools",
     "types-setuptools",
 ]
-
-# What builds the pages in ``docs/``, as a test does too: Sphinx 7.4 on Python 3.9, newer
-# ones elsewhere.
-DOCS_REQUIREMENTS = ["myst-parser >= 2", "sphinx >= 7"]
 
 setup(
     name="tahoe-fastdl",
@@ -78,8 +76,7 @@ setup(
         'pyOpenSSL < 26.3; python_version < "3.10"',
     ],
     extras_require={
-        "test": [*TEST_REQUIREMENTS, *DOCS_REQUIREMENTS],
-        "docs": DOCS_REQUIREMENTS,
+        "test": TEST_REQUIREMENTS,
         "bench": ["matplotlib", "pyprof2calltree"],
     },
     zip_safe=False,
