@@ -27,7 +27,7 @@ myst_heading_anchors = 3
 
 html_theme = "alabaster"  # comes with Sphinx: nothing more to install
 html_theme_options = {
-    "description": "A faster downloader for Tahoe-LAFS 1.20",
+    "description": "A faster downloader for Tahoe-LAFS",
     "fixed_sidebar": True,
     "page_width": "76rem",
     "body_max_width": "none",
