@@ -26,6 +26,8 @@ TEST_REQUIREMENTS = [
     "mock",
     "mypy >= 1.10",
     "mypy-zope",
+    "myst-parser >= 2",  # the pages in docs/ are built in a test
+    "sphinx >= 7",
     "paramiko",
     "ruff >= 0.5",
     "testtools",
