@@ -262,18 +262,14 @@ class Refused(SynchronousTestCase):
     def test_twice(self) -> None:
         """The same thing twice: Tahoe takes the last, its author may not know."""
         option = "storage.plugins = other"
-        for text, words in (
-            (
-                f"[client]\n{option}\n{option}\n",
-                "[client] has more than one storage.plugins (lines 2, 3)",
-            ),
-            ("[client]\n[node]\n[client]\n", "there is more than one [client] (lines 1, 3)"),
+        for edit, text, words in (
+            (enabled, f"[client]|{option}|{option}|", "more than one storage.plugins (lines 2, 3)"),
+            (disabled, f"[client]|{option}|{LINE}|", "more than one storage.plugins (lines 2, 3)"),
+            (enabled, "[client]|[node]|[client]|", "more than one [client] (lines 1, 3)"),
+            (disabled, f"[client]|[client]|{LINE}|", "more than one [client] (lines 1, 2)"),
         ):
-            self.assertEqual(str(self.assertRaises(CannotEdit, enabled, text)), words)
-            ours = text.replace("[client]", "[client]\na = b", 1).replace("other", PLUGIN_NAME)
-            if "storage" not in ours:
-                ours += f"{LINE}\n"
-            self.assertRaises(CannotEdit, disabled, ours)
+            error = self.assertRaises(CannotEdit, edit, text.replace("|", "\n"))
+            self.assertIn(words, str(error))
 
     def test_not_a_configuration(self) -> None:
         """The line is named and not shown."""
