@@ -36,7 +36,7 @@ class _NodeOptions(_Options):
 
     synopsis = "[options] NODEDIR"
 
-    def parseArgs(self, nodedir: str) -> None:
+    def parseArgs(self, nodedir: str) -> None:  # type: ignore[override]  # Twisted's way
         """The argument behind the options."""
         if not nodedir:
             raise usage.UsageError("NODEDIR is empty")
@@ -68,13 +68,17 @@ class EditOptions(_NodeOptions):
 class Options(_Options):
     """Of the command."""
 
-    synopsis = f"Usage: {PLUGIN_NAME}"
     longdesc = "NODEDIR is the directory of a Tahoe-LAFS client, such as ~/.tahoe"
     subCommands: ClassVar[list[Any]] = [
         ["check", None, CheckOptions, "Is the plugin in use? If not, why?"],
         ["enable", None, EditOptions, "Let a node download with the plugin."],
         ["disable", None, EditOptions, "Let a node download without it."],
     ]
+
+    def getSynopsis(self) -> str:
+        """The first line of its help, and the head of its commands'."""
+        rest = " COMMAND [options] NODEDIR" if self.subCommand is None else ""
+        return f"Usage: {PLUGIN_NAME}{rest}"
 
     def postOptions(self) -> None:
         """There must be a command."""
@@ -99,7 +103,8 @@ def main(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
     try:
         options.parseOptions(list(arguments))
     except usage.UsageError as error:
-        err.write(f"{options}\n{PLUGIN_NAME}: {error}\n")
+        # Of the command, if it got so far.
+        err.write(f"{getattr(options, 'subOptions', options)}\n{PLUGIN_NAME}: {error}\n")
         return WRONG_USAGE
     chosen: Any = options.subOptions
     if options.subCommand == "check":

@@ -51,7 +51,7 @@ def why_no_client(directory: Path) -> str | None:
         return "there is no such directory"
     if not directory.is_dir():
         return "it is not a directory"
-    if not os.access(directory, os.R_OK | os.X_OK):
+    if not _may(directory, os.R_OK | os.X_OK):
         return "it must not be read by this user"
     kind = identify_node_type(str(directory))
     if kind is None:
@@ -79,7 +79,7 @@ def replace_cfg(cfg: CfgFile, text: str) -> None:
     :raise CannotEdit: that cannot be done; the file is as before.
     """
     # A rename asks only for rights to the directory: the file's own are looked at here.
-    if not os.access(cfg.path, os.W_OK):
+    if not _may(cfg.path, os.W_OK):
         raise CannotEdit("it must not be written by this user")
     try:
         number, name = tempfile.mkstemp(prefix=f".{CFG_NAME}.", dir=cfg.path.parent)
@@ -98,6 +98,10 @@ def replace_cfg(cfg: CfgFile, text: str) -> None:
         raise CannotEdit(f"it cannot be replaced ({error.strerror})") from None
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _become(new: Path, old: Path) -> None:

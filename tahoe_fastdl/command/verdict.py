@@ -92,7 +92,7 @@ def on_enabled(names: Sequence[str], served: Sequence[str], known: Sequence[str]
         return Finding(
             check,
             Outcome.FAILED,
-            "[client] storage.plugins has a comment behind the name, which is a part of it to Tahoe",
+            "[client] storage.plugins has a comment behind the name: to Tahoe, a part of it",
             f"Give the comment a line of its own. {RESTART}",
         )
     if PLUGIN_NAME not in names:
