@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -40,6 +41,8 @@ from tahoe_fastdl.status.counters import counters
 from .strategies import examples
 
 VERSION = "1.2"
+
+NO_DROP_IN = "import twisted.plugins; twisted.plugins.__path__ = []"
 
 FIELDS = st.sampled_from(["totals", "options", "plugin", "why_not", "downloads", "fallbacks"])
 DOCUMENTS = st.recursive(
@@ -129,18 +132,25 @@ class Words(SynchronousTestCase):
 class Environment(SynchronousTestCase):
     """What the environment may lack."""
 
-    def findings(self, preparation: str) -> dict[str, tuple[str, str]]:
-        """Of a client that never ran, in a Python where this was done before."""
-        directory = Path(self.mktemp()).absolute()
-        make_node(["create-client", "--webport=none", str(directory)])
+    def setUp(self) -> None:
+        """A client that never ran."""
+        self.directory = Path(self.mktemp()).absolute()
+        make_node(["create-client", "--webport=none", str(self.directory)])
+
+    def command(self, preparation: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What the command says in a Python where this was done before."""
         program = f"{preparation}; from tahoe_fastdl.command.main import run; run()"
-        done = subprocess.run(
-            [sys.executable, "-c", program, "check", "--json", str(directory)],
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments, str(self.directory)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def findings(self, preparation: str) -> dict[str, tuple[str, str]]:
+        """Outcome and text of each check."""
+        done = self.command(preparation, "check", "--json")
         self.assertEqual(done.returncode, 1, done.stderr)
         checks = json.loads(done.stdout)["checks"]
         return {each["check"]: (each["outcome"], each["text"]) for each in checks}
@@ -153,10 +163,18 @@ class Environment(SynchronousTestCase):
 
     def test_no_drop_in(self) -> None:
         """As after an editable install: we can be imported, and Twisted does not find us."""
-        findings = self.findings("import twisted.plugins; twisted.plugins.__path__ = []")
+        findings = self.findings(NO_DROP_IN)
         self.assertEqual(findings["plugin"][0], "failed")
         self.assertIn("does not find its drop-in", findings["plugin"][1])
         self.assertEqual(findings["Tahoe-LAFS"][0], "ok")
+
+    def test_no_drop_in_no_edit(self) -> None:
+        """A node is not told to load what it would not find: it would not start."""
+        before = (self.directory / "tahoe.cfg").read_bytes()
+        done = self.command(NO_DROP_IN, "enable")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("would not start", done.stderr)
+        self.assertEqual((self.directory / "tahoe.cfg").read_bytes(), before)
 
 
 class WebPort(SynchronousTestCase):
@@ -244,3 +262,10 @@ class WebPort(SynchronousTestCase):
                 self.assertIn(words, str(error))
         error = self.assertRaises(running.NoAnswer, running.ask, address)
         self.assertIn("does not answer", str(error))
+
+    def test_silence(self) -> None:
+        """A node that hangs is not waited for."""
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            error = self.assertRaises(running.NoAnswer, running.ask, address, 0.05)
+        self.assertIn("timed out", str(error))

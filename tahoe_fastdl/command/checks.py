@@ -17,6 +17,7 @@ from twisted.plugin import getPlugins
 
 from .. import __version__, errors, seam
 from ..settings import PLUGIN_NAME, SECTION, Settings
+from ..status.text import MAX_TEXT, clean
 from . import running
 from .cfg_text import names_in, parsed
 from .node_dir import CFG_NAME, CfgFile, read_cfg, why_no_client
@@ -44,7 +45,7 @@ class _Node:
 def check(directory: Path) -> list[Finding]:
     """Everything there is to check about a node and our plugin."""
     node, finding = _node(directory)
-    known = sorted({str(plugin.name) for plugin in getPlugins(IFoolscapStoragePlugin)})
+    known = known_plugins()
     findings = [finding, _on_tahoe(), _on_plugin(known)]
     if node is None:
         return findings + [Finding(name, NOT_CHECKED, "without tahoe.cfg") for name in _OF_CFG]
@@ -56,6 +57,11 @@ def check(directory: Path) -> list[Finding]:
         enabled = Finding("enabled", FAILED, "a % in the names of plugins makes no sense")
     settings, options = _on_options(node.parser)
     return [*findings, enabled, options, *_on_process(node, PLUGIN_NAME in names, settings)]
+
+
+def known_plugins() -> list[str]:
+    """The names of the storage plugins that Twisted finds in this environment."""
+    return sorted({str(plugin.name) for plugin in getPlugins(IFoolscapStoragePlugin)})
 
 
 def _node(directory: Path) -> tuple[_Node | None, Finding]:
@@ -79,7 +85,8 @@ def _on_tahoe() -> Finding:
     if seam.put_chooser():
         return Finding("Tahoe-LAFS", OK, f"{version} is supported")
     why = f"{version} is not supported: {seam.unknown_tahoe()}"
-    return Finding("Tahoe-LAFS", FAILED, why, "Downloads use the stock downloader with it.")
+    remedy = "Install one that is; with this one downloads use the stock downloader."
+    return Finding("Tahoe-LAFS", FAILED, why, remedy)
 
 
 def _on_plugin(known: list[str]) -> Finding:
@@ -98,7 +105,8 @@ def _on_options(parser: configparser.ConfigParser) -> tuple[Settings | None, Fin
     try:
         settings = seam.settings_of_config(parser)
     except errors.BadOption as error:
-        return None, Finding("options", FAILED, str(error), f"Correct it. {RESTART}")
+        text = clean(str(error), MAX_TEXT)  # a value in the wrong place may be anything
+        return None, Finding("options", FAILED, text, f"Correct it. {RESTART}")
     except configparser.InterpolationError as error:
         text = f"[{SECTION}] {error.option}: a % in its value makes no sense"
         return None, Finding("options", FAILED, text, f"Correct it. {RESTART}")

@@ -140,6 +140,8 @@ def _edit(directory: Path, edit: Callable[[str], str], is_dry: bool, out: TextIO
     why = node_dir.why_no_client(directory)
     if why is not None:
         raise CannotEdit(f"{directory}: {why}")
+    if edit is enabled:
+        _refuse_without_drop_in()
     path = directory / node_dir.CFG_NAME
     state = "enabled" if edit is enabled else "disabled"
     try:
@@ -160,3 +162,17 @@ def _edit(directory: Path, edit: Callable[[str], str], is_dry: bool, out: TextIO
         out.write(f"[{SECTION}] stays, for the next time\n")
     out.write(f"{PLUGIN_NAME} is {state} in {path}; restart the node\n")
     return DONE
+
+
+def _refuse_without_drop_in() -> None:
+    """Tahoe does not start a node whose tahoe.cfg names a plugin that is not found.
+
+    :raise CannotEdit: ours is not.
+    """
+    from .checks import known_plugins
+
+    if PLUGIN_NAME not in known_plugins():
+        raise CannotEdit(
+            f"Twisted does not find the plugin in {sys.prefix}, and a node that names it would not"
+            " start; install it again, not with --editable"
+        )

@@ -104,18 +104,19 @@ def web_address(directory: Path, web_port: str, process: Process) -> str:
     return f"{place.scheme}://{f'[{host}]' if ':' in host else host}:{place.port}"
 
 
-def ask(address: str) -> Any:
+def ask(address: str, timeout_s: float = TIMEOUT_S) -> Any:
     """The node's overview, decoded; None if the node has no page of ours.
 
     :raise CannotAsk: its certificate does not hold for this machine.
-    :raise NoAnswer: it does not answer as it should within ``TIMEOUT_S``.
+    :param timeout_s: of the connection, and of each piece of the answer.
+    :raise NoAnswer: it does not answer as it should, or in time.
     """
     place = urlsplit(address)
     assert place.hostname is not None
     connect: Callable[..., http.client.HTTPConnection] = (
         http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
     )
-    connection = connect(place.hostname, place.port, timeout=TIMEOUT_S)
+    connection = connect(place.hostname, place.port, timeout=timeout_s)
     try:
         connection.request("GET", ADDRESS)
         response = connection.getresponse()
