@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,40 @@ class Environment(SynchronousTestCase):
         self.assertEqual((done.returncode, done.stdout), (1, ""))
         self.assertIn("would not start", done.stderr)
         self.assertEqual((self.directory / "tahoe.cfg").read_bytes(), before)
+
+
+class Processes(SynchronousTestCase):
+    """What running.process says."""
+
+    def find(self, content: str) -> running.Process:
+        """The process, where the file holds this."""
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        (directory / "running.process").write_text(content)
+        return running.find_process(directory)
+
+    def test_this_one(self) -> None:
+        """A process that was started when the file says is the node's."""
+        started = psutil.Process().create_time()
+        found = self.find(f"{os.getpid()} {started}\n")
+        self.assertEqual(found, running.Process(os.getpid(), started))
+
+    def test_another(self) -> None:
+        """One that has the number of a node that ended is not."""
+        for pid, started in (
+            (os.getpid(), psutil.Process().create_time() - 3600),
+            (2**31 - 1, time.time()),
+            (2**70, time.time()),
+            (-1, time.time()),
+        ):
+            error = self.assertRaises(running.NotRunning, self.find, f"{pid} {started}")
+            self.assertEqual(str(error), f"process {pid} of running.process has ended")
+
+    def test_anything_else(self) -> None:
+        """What Tahoe did not write names no process."""
+        for content in ("", "1", "one two", "1 2 3"):
+            error = self.assertRaises(running.NotRunning, self.find, content)
+            self.assertIn("cannot be read", str(error))
 
 
 class WebPort(SynchronousTestCase):

@@ -219,6 +219,7 @@ class Examples(SynchronousTestCase):
         """It is put at the end, after a blank line."""
         self.edits("", f"[client]|{LINE}|")
         self.edits("[node]|a = 1", f"[node]|a = 1||[client]|{LINE}")
+        self.edits("[Client]|a = 1|", f"[Client]|a = 1||[client]|{LINE}|")
         self.edits("[node]|a = 1||", f"[node]|a = 1||[client]|{LINE}|")
 
     def test_option(self) -> None:
