@@ -60,11 +60,14 @@ setup(
         "tahoe_fastdl": ["py.typed"],
         "tahoe_fastdl.status": ["static/*.css", "static/*.js", "templates/*.xhtml"],
     },
+    entry_points={"console_scripts": ["tahoe-fastdl = tahoe_fastdl.command.main:run"]},
     install_requires=[
         # The seam stands on names inside this release; another one is refused
         # at run time too, but pip can say so sooner.
         "tahoe-lafs == 1.20.*",
+        "attrs",
         "foolscap",
+        "psutil",
         "pycryptodome",
         "twisted",
         "zfec",
