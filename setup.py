@@ -81,6 +81,8 @@ setup(
     extras_require={
         "test": TEST_REQUIREMENTS,
         "bench": ["matplotlib", "pyprof2calltree"],
+        # There are no wheels of it for other Pythons.
+        "fuzz": ['atheris; python_version >= "3.11" and python_version < "3.14"'],
     },
     zip_safe=False,
 )

@@ -130,7 +130,7 @@ class Headers(SynchronousTestCase):
                     except LayoutInvalid:
                         continue
                     self.assertGreaterEqual(layout.data, V1_HEADER_SIZE)
-                    self.assertLess(layout.data, 2**63)
+                    self.assertLess(layout.data, 2**62)
 
     def test_unused_fields(self) -> None:
         """Block size, data size and the plaintext tree's place are ignored, as by stock."""

@@ -21,6 +21,10 @@ CHAIN_ENTRY_SIZE = 2 + HASH_SIZE  # share hash chain: (node number, hash) pairs
 V1_HEADER_SIZE = 0x24
 V2_HEADER_SIZE = 0x44
 
+# No share is as long: what is said to lie there or beyond is past its end, and every server
+# takes such a position in a read, which it would not from 2**63 on.
+OUT_OF_REACH = 2**62
+
 # A real UEB has about 330 bytes; 64 KiB leaves room for fields nobody has
 # invented yet and keeps a hostile length from making us ask for 2 GiB.
 MAX_UEB_SIZE = 64 * 1024
@@ -91,7 +95,8 @@ def parse_header(header: bytes) -> Layout:
 
     Like stock this ignores the block size, data size and plaintext tree
     fields.  Positions of parts that may never be needed are checked where
-    they are used, so that a share with one bad field can still give blocks.
+    they are used, so that a share with one bad field can still give blocks;
+    none is larger than ``OUT_OF_REACH``.
 
     :param header: the first bytes of the share, at least the header.
     :raise LayoutInvalid: too short, unknown version, or data inside the header.
@@ -108,6 +113,7 @@ def parse_header(header: bytes) -> Layout:
     if len(header) < size:
         raise LayoutInvalid(f"share header of {len(header)} bytes, version {version} has {size}")
     data, _plaintext, crypttext, blocks, shares, ueb = struct.unpack_from(fields, header, start)
-    if data < size or data >= 2**63:
+    if data < size or data >= OUT_OF_REACH:
         raise LayoutInvalid(f"blocks at {data}, inside the header or out of reach")
-    return Layout(version, data, crypttext, blocks, shares, ueb)
+    others = (min(offset, OUT_OF_REACH) for offset in (crypttext, blocks, shares, ueb))
+    return Layout(version, data, *others)

@@ -191,7 +191,8 @@ class Opening:
             self._report_faults()
             if needs:
                 books.ask_ranges(share, Kind.METADATA, needs, now)
-                return
+                if not share.retired:
+                    return
         self._convert_scouts()
 
     def fail_hopeless(self, now: float) -> None:
@@ -379,7 +380,8 @@ class Opening:
             self._report_faults()
             if needs:
                 books.ask_ranges(share, Kind.METADATA, needs, now)
-                return False
+                if not share.retired:
+                    return False
             page = tree.missing_page(segnum)
         return True
 

@@ -101,7 +101,7 @@ class Finder:
             wrong = TypeError(f"get_buckets gave {type(buckets).__name__}")
             self._failed(Failure(wrong), server, event, tell)
             return
-        found = []
+        found, strange = [], []
         for shnum, bucket in buckets.items():
             # bool is an int, and a share number >= N cannot be decoded
             if (
@@ -114,14 +114,18 @@ class Finder:
                 self._status.add_known_share(server, shnum)
                 found.append((self._next_share, shnum))
             else:
-                log.msg(
-                    format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over",
-                    server=_name(server),
-                    shnum=repr(shnum)[:40],
-                    total=self._total_shares,
-                    level=log.UNUSUAL,
-                    facility="tahoe.fastdl",
-                )
+                strange.append(shnum)
+        if strange:
+            log.msg(
+                format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over"
+                " with %(more)d others",
+                server=_name(server),
+                shnum=repr(strange[0])[:40],
+                total=self._total_shares,
+                more=len(strange) - 1,
+                level=log.UNUSUAL,
+                facility="tahoe.fastdl",
+            )
         shnums = sorted(shnum for _share, shnum in found)
         event.finished(shnums, time.time())
         tell(shnums)
