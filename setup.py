@@ -1,20 +1,41 @@
 """How tahoe-fastdl is packaged.
 
-Owns the distribution's metadata and nothing else.  One law: the Twisted
-drop-in ``twisted/plugins/tahoe_fastdl_dropin.py`` is installed into Twisted's
-own ``twisted.plugins`` package, which has no ``__init__.py`` here and must
-never get one: Twisted only looks into plugin directories that are not
-packages.  An editable install does not put the drop-in there, so the plugin is
-not found after one; install for real.
+Owns the distribution's metadata and nothing else.  Laws:
+
+* The Twisted drop-in ``twisted/plugins/tahoe_fastdl_dropin.py`` is installed into
+  Twisted's own ``twisted.plugins`` package, which has no ``__init__.py`` here and
+  must never get one: Twisted only looks into plugin directories that are not
+  packages.
+* ``package_dir`` names the root although that is the default.  Only then does an
+  editable install put the whole checkout on the module path, where Twisted finds
+  the drop-in; else it would map ``tahoe_fastdl`` and Twisted would find nothing.
+
+``misc/packaging_check.py`` installs what this makes in every way there is.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """As the package says it, without importing it: that would need Tahoe-LAFS here."""
+    text = (HERE / "tahoe_fastdl" / "__init__.py").read_text(encoding="utf-8")
+    (found,) = re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    return str(found)
+
+
+def description_for_an_index() -> str:
+    """The README without what points into the checkout: an index shows only the text."""
+    text = (HERE / "README.rst").read_text(encoding="utf-8")
+    text = re.sub(r"^\.\. image:: (?!https?:).*\n(?:[ \t]+\S.*\n)*\n?", "", text, flags=re.MULTILINE)
+    return re.sub(r"`([^`<]+?)\s+<(?!https?:)[^>]+>`_", r"``\1``", text)
+
 
 # What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
 # the pins that no longer install on newer Pythons; and what checks our sources.
@@ -34,11 +55,12 @@ TEST_REQUIREMENTS = [
 
 setup(
     name="tahoe-fastdl",
-    version="0.1.0",
+    version=version(),
     description="A fast immutable downloader for Tahoe-LAFS, as a drop-in plugin",
-    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description=description_for_an_index(),
     long_description_content_type="text/x-rst",
     license="GPL-2.0-or-later",
+    license_files=["LICENSE"],
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Plugins",
@@ -53,6 +75,7 @@ setup(
         "Topic :: System :: Filesystems",
     ],
     python_requires=">=3.9",
+    package_dir={"": "."},
     packages=[*find_packages(include=["tahoe_fastdl", "tahoe_fastdl.*"]), "twisted.plugins"],
     package_data={
         "tahoe_fastdl": ["py.typed"],
