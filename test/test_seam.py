@@ -238,7 +238,7 @@ class UnknownTahoe(SeamCase):
 
     def test_version(self) -> None:
         """Another release is not touched."""
-        for version in ("1.19.0", "1.21.0", "2.0", "1.2", "unknown"):
+        for version in ("1.18.0", "1.21.0", "2.0", "1.2", "unknown"):
             self.patch(allmydata, "__version__", version)
             self.events.clear()
             self.refused(f"version {version}")
