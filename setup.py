@@ -33,9 +33,30 @@ def version() -> str:
 def description_for_an_index() -> str:
     """The README without what points into the checkout: an index shows only the text."""
     text = (HERE / "README.rst").read_text(encoding="utf-8")
-    text = re.sub(r"^\.\. image:: (?!https?:).*\n(?:[ \t]+\S.*\n)*\n?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"(?m)^\.\. image:: (?!https?:).*\n(?:[ \t]+\S.*\n)*\n?", "", text)
     return re.sub(r"`([^`<]+?)\s+<(?!https?:)[^>]+>`_", r"``\1``", text)
 
+
+# Lower bounds are what misc/lowest.txt names and tox's environment ``lowest`` runs.
+# Upper ones stand where the next major may change what we call; Twisted, Foolscap
+# and attrs number by year, so there a bound would say nothing.
+REQUIREMENTS = [
+    # Which releases are sped up is the seam's to say, at run time; docs/supported.rst
+    # lists them.  Others install, so that pip never stands between an operator and
+    # a newer Tahoe-LAFS, and run on the stock downloader.
+    "tahoe-lafs >= 1.17.1, < 2",
+    "attrs >= 21.3",  # the first with the name ``attrs``
+    "foolscap >= 21.7",
+    "pycryptodome >= 3.10.1, < 5",
+    "twisted >= 22.8",
+    "zfec >= 1.5.7.2, < 2",
+    "zope.interface >= 5.4",
+    # Without these a node of Tahoe-LAFS 1.20.0 does not start, and it asks
+    # for neither: it imports ``cgi``, which Python dropped; and the last
+    # Twisted for 3.9 uses ``OpenSSL.crypto.X509Req``, gone in pyOpenSSL 26.3.
+    'legacy-cgi >= 2.6, < 3; python_version >= "3.13"',
+    'pyOpenSSL >= 23.2, < 26.3; python_version < "3.10"',
+]
 
 # What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
 # the pins that no longer install on newer Pythons; and what checks our sources.
@@ -49,6 +70,7 @@ TEST_REQUIREMENTS = [
     "mypy-zope",
     "paramiko",
     "ruff >= 0.5",
+    "setuptools >= 70.1",  # builds the package in a test
     "testtools",
     "types-setuptools",
 ]
@@ -81,24 +103,12 @@ setup(
         "tahoe_fastdl": ["py.typed"],
         "tahoe_fastdl.status": ["static/*.css", "static/*.js", "templates/*.xhtml"],
     },
-    install_requires=[
-        # The seam stands on names inside this release; another one is refused
-        # at run time too, but pip can say so sooner.
-        "tahoe-lafs == 1.20.*",
-        "foolscap",
-        "pycryptodome",
-        "twisted",
-        "zfec",
-        "zope.interface",
-        # Without these a node of Tahoe-LAFS 1.20.0 does not start, and it asks
-        # for neither: it imports ``cgi``, which Python dropped; and the last
-        # Twisted for 3.9 uses ``OpenSSL.crypto.X509Req``, gone in pyOpenSSL 26.3.
-        'legacy-cgi; python_version >= "3.13"',
-        'pyOpenSSL < 26.3; python_version < "3.10"',
-    ],
+    install_requires=REQUIREMENTS,
     extras_require={
         "test": TEST_REQUIREMENTS,
-        "bench": ["matplotlib", "pyprof2calltree"],
+        "bench": ["matplotlib >= 3.5", "pyprof2calltree >= 1.4"],
+        "docs": ["sphinx >= 7", "myst-parser >= 2"],
+        "packaging": ["build >= 1.0", "twine >= 5"],
     },
-    zip_safe=False,
+    zip_safe=True,
 )
