@@ -45,17 +45,17 @@ REQUIREMENTS = [
     # lists them.  Others install, so that pip never stands between an operator and
     # a newer Tahoe-LAFS, and run on the stock downloader.
     "tahoe-lafs >= 1.17.1, < 2",
-    "attrs >= 21.3",  # the first with the name ``attrs``
-    "foolscap >= 21.7",
+    "attrs >= 21.3.0",  # the first with the name ``attrs``
+    "foolscap >= 21.7.0",
     "pycryptodome >= 3.10.1, < 5",
-    "twisted >= 22.8",
+    "twisted >= 22.8.0",
     "zfec >= 1.5.7.2, < 2",
-    "zope.interface >= 5.4",
+    "zope.interface >= 5.4.0",
     # Without these a node of Tahoe-LAFS 1.20.0 does not start, and it asks
     # for neither: it imports ``cgi``, which Python dropped; and the last
     # Twisted for 3.9 uses ``OpenSSL.crypto.X509Req``, gone in pyOpenSSL 26.3.
     'legacy-cgi >= 2.6, < 3; python_version >= "3.13"',
-    'pyOpenSSL >= 23.2, < 26.3; python_version < "3.10"',
+    'pyOpenSSL >= 23.2.0, < 26.3; python_version < "3.10"',
 ]
 
 # What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
@@ -68,6 +68,7 @@ TEST_REQUIREMENTS = [
     "mock",
     "mypy >= 1.10",
     "mypy-zope",
+    "packaging",
     "paramiko",
     "ruff >= 0.5",
     "setuptools >= 70.1",  # builds the package in a test
