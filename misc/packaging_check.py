@@ -56,6 +56,7 @@ class Checks:
             bootstrap.CHECKOUT, self.checkout, ignore=shutil.ignore_patterns(*NO_SOURCES)
         )
         shutil.copytree(self.checkout / "misc", self.view / "misc")
+        self.sources = set(_files_below(self.checkout, "."))  # a build adds to them
 
     @property
     def wheel(self) -> Path:
@@ -78,7 +79,7 @@ class Checks:
 
     def wheel_contents(self) -> None:
         """The wheel has the package, all of it, the drop-in and nothing else."""
-        expected = {DROPIN, *_files_below(self.checkout, PACKAGE)}
+        expected = {DROPIN, *(n for n in self.sources if n.startswith(f"{PACKAGE}/"))}
         found = set(zipfile.ZipFile(self.wheel).namelist())
         metadata = {name for name in found if name.split("/")[0].endswith(".dist-info")}
         _same(expected, found - metadata)
@@ -91,7 +92,7 @@ class Checks:
             names = [each.name for each in archive.getmembers() if each.isfile()]
         found = {name.split("/", 1)[1] for name in names}
         added = {n for n in found if n in ("PKG-INFO", "setup.cfg") or ".egg-info/" in n}
-        _same(set(_files_below(self.checkout, ".")), found - added)
+        _same(self.sources, found - added)
 
     def metadata(self) -> None:
         """An index takes the metadata, and can show the long description."""

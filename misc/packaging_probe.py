@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import zipfile
 from pathlib import Path
 from urllib.parse import urljoin
 from urllib.request import urlopen
@@ -23,6 +24,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from misc.grid import Client, ClientOptions, Grid
 from misc.grid_client import FOOLSCAP, PLUGIN_NAME
+
+# Twisted's own, with a traceback: it keeps a cache beside the plugins, which a zip has no room for.
+NO_CACHE = "Unexpected error while writing cache file"
 
 DATA = bytes(range(256)) * 1000
 
@@ -47,7 +51,11 @@ def main(folder: str, origin: str | None) -> None:
     options = ClientOptions(transport=FOOLSCAP, fast=True, needed=1, total=1)
     clients = {"client": options}
     with Grid(Path(folder), servers=1, transport=FOOLSCAP, clients=clients) as grid:
-        check_node(grid.clients["client"])
+        client = grid.clients["client"]
+        check_node(client)
+        expected = client.log().count(NO_CACHE) if zipfile.is_zipfile(origin) else 0
+        is_quiet = client.log().count("Traceback") == expected
+        _check(is_quiet, "the node logged a traceback:\n" + client.log_tail())
 
 
 def plugins() -> list[object]:
@@ -74,7 +82,6 @@ def check_node(client: Client) -> None:
     _check(len(files) >= 2, "the page names no files of its own")
     for name in files:
         _check(urlopen(urljoin(page, name), timeout=60).read() != b"", f"{name} is empty")
-    _check("Traceback" not in client.log(), "the node logged a traceback:\n" + client.log_tail())
 
 
 def _check(is_so: bool, otherwise: str) -> None:
