@@ -108,6 +108,13 @@ class Table(SynchronousTestCase):
         known = ", ".join(f"{release}x" for release in seam.SUPPORTED_RELEASES)
         self.assertIn(f"is not one of {known})", TABLE.read_text(encoding="utf-8"))
 
+    def test_private_environment(self) -> None:
+        """What the demonstration and the benchmarks run on is a Tahoe of the table, and fast."""
+        tahoe = Requirement(bootstrap.TAHOE)
+        self.assertEqual(tahoe.name, TAHOE)
+        versions = {row.tahoe for row in rows() if row.downloads == "fast"} - {"newest"}
+        self.assertEqual([v for v in versions if tahoe.specifier.contains(v)], ["1.20.0"])
+
 
 class Declared(SynchronousTestCase):
     """setup.py."""
