@@ -43,15 +43,15 @@ STATUS_ROW = re.compile(r"<td>([a-z2-7]{26})</td>(?:(?!</tr>).)*?/status/down-(\
 COLD: Mapping[str, str] = {"remember": "0 s"}
 
 
-# Before 1.18 Tahoe spoke only Foolscap, and refuses a tahoe.cfg with an option it does not know.
-_NEW_IN_1_18 = ("force_foolscap", "shares._max_immutable_segment_size_for_testing")
+# Before 1.19 Tahoe spoke only Foolscap, and refuses a tahoe.cfg with an option it does not know.
+_NEW_IN_1_19 = ("force_foolscap", "shares._max_immutable_segment_size_for_testing")
 
 
 def known_options(options: Mapping[str, str]) -> dict[str, str]:
     """Those that this Tahoe knows."""
     version = importlib.metadata.version("tahoe-lafs").split(".")
-    is_old = (int(version[0]), int(version[1])) < (1, 18)
-    return {k: v for k, v in options.items() if not (is_old and k in _NEW_IN_1_18)}
+    is_old = (int(version[0]), int(version[1])) < (1, 19)
+    return {k: v for k, v in options.items() if not (is_old and k in _NEW_IN_1_19)}
 
 
 @dataclass(frozen=True)
