@@ -21,8 +21,13 @@ _ABBREVIATED = 12  # letters of a storage index, as many as tell files apart
 
 
 def _template(name: str) -> XMLString:
-    """Read through ``importlib.resources``: this package may be in a zip."""
-    return XMLString((files(__package__) / "templates" / name).read_text(encoding="utf-8"))
+    """Read through ``importlib.resources``: this package may be in a zip.
+
+    Named in full, as ``__package__`` is None there while Python 3.9 imports this.
+    """
+    return XMLString(
+        (files("tahoe_fastdl.status") / "templates" / name).read_text(encoding="utf-8")
+    )
 
 
 def render(element: Element) -> bytes:

@@ -35,7 +35,7 @@ HEADERS = {
     b"cache-control": b"no-store",
 }
 HTML, JSON = b"text/html; charset=utf-8", b"application/json"
-STATIC = files(__package__) / "static"  # not a Path when this package is in a zip
+STATIC = files("tahoe_fastdl.status") / "static"  # not a Path when this package is in a zip
 STATIC_TYPES = {
     ".css": b"text/css; charset=utf-8",
     ".js": b"text/javascript; charset=utf-8",
