@@ -107,9 +107,9 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "test": TEST_REQUIREMENTS,
-        "bench": ["matplotlib >= 3.5", "pyprof2calltree >= 1.4"],
+        "bench": ["matplotlib >= 3.9.0", "pyprof2calltree >= 1.4.5"],
         "docs": ["sphinx >= 7", "myst-parser >= 2"],
-        "packaging": ["build >= 1.0", "twine >= 5"],
+        "packaging": ["build >= 1.0", "twine >= 6.1"],
     },
     zip_safe=True,
 )
