@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from typing import Any
 
@@ -248,6 +250,21 @@ class UnknownTahoe(SeamCase):
         """A patch release with the same signatures is."""
         self.patch(allmydata, "__version__", "1.20.7.post3")
         self.assertTrue(seam.put_chooser())
+
+    def test_a_module_that_is_gone(self) -> None:
+        """A Tahoe without a module that only a download needs is found out at the start."""
+        program = (
+            "import sys; sys.modules['allmydata.util.cputhreadpool'] = None\n"
+            "from tahoe_fastdl import seam; print(seam.put_chooser(), seam.unknown_tahoe())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONPATH": ":".join(sys.path)},
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        self.assertRegex(done.stdout, "^False .*allmydata.util.cputhreadpool")
 
     def test_changed_constructor(self) -> None:
         """A DownloadNode that takes other arguments."""
