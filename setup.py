@@ -47,6 +47,7 @@ REQUIREMENTS = [
     "tahoe-lafs >= 1.17.1, < 2",
     "attrs >= 21.3.0",  # the first with the name ``attrs``
     "foolscap >= 21.7.0",
+    "psutil >= 5.9.0",
     "pycryptodome >= 3.10.1, < 5",
     "twisted >= 22.8.0",
     "zfec >= 1.5.7.2, < 2",
@@ -58,6 +59,8 @@ REQUIREMENTS = [
     'pyOpenSSL >= 23.2.0, < 26.3; python_version < "3.10"',
 ]
 
+DOCS_REQUIREMENTS = ["myst-parser >= 2", "sphinx >= 7"]
+
 # What Tahoe's own tests need beside Tahoe, as its ``test`` extra names it, less
 # the pins that no longer install on newer Pythons; and what checks our sources.
 TEST_REQUIREMENTS = [
@@ -68,6 +71,7 @@ TEST_REQUIREMENTS = [
     "mock",
     "mypy >= 1.10",
     "mypy-zope",
+    *DOCS_REQUIREMENTS,  # the pages in docs/ are built in a test
     "packaging",
     "paramiko",
     "ruff >= 0.5",
@@ -104,11 +108,12 @@ setup(
         "tahoe_fastdl": ["py.typed"],
         "tahoe_fastdl.status": ["static/*.css", "static/*.js", "templates/*.xhtml"],
     },
+    entry_points={"console_scripts": ["tahoe-fastdl = tahoe_fastdl.command.main:run"]},
     install_requires=REQUIREMENTS,
     extras_require={
         "test": TEST_REQUIREMENTS,
         "bench": ["matplotlib >= 3.9.0", "pyprof2calltree >= 1.4.5"],
-        "docs": ["sphinx >= 7", "myst-parser >= 2"],
+        "docs": DOCS_REQUIREMENTS,
         "packaging": ["build >= 1.0", "twine >= 6.1"],
     },
     zip_safe=True,

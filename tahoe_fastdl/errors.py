@@ -26,6 +26,10 @@ class BadOption(CallerError):
     """tahoe.cfg names an unknown option or a bad value.  The node runs on stock."""
 
 
+class CannotEdit(CallerError):
+    """tahoe.cfg cannot be read, or not be changed safely.  It stays as it is."""
+
+
 # -- one share ----------------------------------------------------------------
 
 

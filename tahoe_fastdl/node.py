@@ -176,6 +176,17 @@ class FastDownloadNode:
         if self._stock is not None:
             self._stock.stop()
 
+    def _driver_or_stock(self) -> Driver | None:
+        """What the next request is for; None: for the stock downloader."""
+        if self._stock is None:
+            try:
+                return self._ensure_driver()
+            except Exception:  # noqa: BLE001 - whatever it is, stock serves the request
+                log.err(Failure(), "fastdl: internal error, using stock", level=log.WEIRD)
+                self._hub.count("fallbacks")
+                self._stock = self._make_stock()
+        return None
+
     def _ensure_driver(self) -> Driver:
         if self._driver is None:
             known = self._hub.parking.take(
@@ -225,12 +236,12 @@ class FastDownloadNode:
         if size == 0:
             read_event.finished(time.time())
             return defer.succeed(consumer)
-        if self._stock is not None:
+        driver = self._driver_or_stock()
+        if driver is None:
             return self._stock.read(consumer, offset, size)  # type: ignore[no-any-return]
         inner, readkey = consumer, None
         if isinstance(consumer, DecryptingConsumer) and consumer.fastdl_offset == offset:
             inner, readkey = consumer.fastdl_inner, consumer.fastdl_readkey
-        driver = self._ensure_driver()
         reader = driver.new_reader()
         delivery = _ReadDelivery(
             reader,
@@ -266,12 +277,11 @@ class FastDownloadNode:
         return d
 
     def _on_delivered(self, reader: int, position: int) -> None:
-        delivery = self._deliveries[reader]
-        event = delivery.read_event
-        event.update(position - delivery.counted, 0, 0)
+        delivery, driver = self._deliveries[reader], self._driver
+        if driver is not None:
+            driver.delivered(reader, position)
+        delivery.read_event.update(position - delivery.counted, 0, 0)
         delivery.counted = position
-        if self._driver is not None:
-            self._driver.delivered(reader, position)
 
     def _on_left(self, reader: int) -> None:
         if self._driver is not None:
@@ -286,9 +296,9 @@ class FastDownloadNode:
             seconds) or ``BadSegmentNumberError`` and the errors of
             :meth:`read`; after ``c.cancel()`` it never fires.
         """
-        if self._stock is not None:
+        driver = self._driver_or_stock()
+        if driver is None:
             return self._stock.get_segment(segnum, logparent)  # type: ignore[no-any-return]
-        driver = self._ensure_driver()
         reader = driver.new_reader()
         d: defer.Deferred[Any] = defer.Deferred()
 
@@ -320,9 +330,9 @@ class FastDownloadNode:
 
     def get_segsize(self) -> defer.Deferred[int]:
         """Fires with the file's segment size in bytes; fails as :meth:`read` does."""
-        if self._stock is not None:
+        driver = self._driver_or_stock()
+        if driver is None:
             return self._stock.get_segsize()  # type: ignore[no-any-return]
-        driver = self._ensure_driver()
         if driver.core.geometry is not None:
             return defer.succeed(driver.core.geometry.segment_size)
         reader = driver.new_reader()

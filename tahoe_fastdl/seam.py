@@ -211,11 +211,16 @@ def choose_node(
 ) -> Any:
     """Stands where ``DownloadNode`` stood: our node or the stock one."""
     stock = _seam.stock_node or stock_module.DownloadNode
-    hub = hub_for(storage_broker)
-    if hub is None:
-        return stock(verifycap, storage_broker, secret_holder, terminator, history, download_status)
-    from .node import FastDownloadNode
+    arguments = (verifycap, storage_broker, secret_holder, terminator, history, download_status)
+    hub = None
+    try:
+        hub = hub_for(storage_broker)
+        if hub is not None:
+            from .node import FastDownloadNode
 
-    return FastDownloadNode(
-        verifycap, storage_broker, secret_holder, terminator, history, download_status, hub, stock
-    )
+            return FastDownloadNode(*arguments, hub, stock)
+    except Exception:  # noqa: BLE001 - whatever it is, this file is read all the same
+        _log.failure("tahoe-fastdl: internal error, using the stock downloader")
+        if hub is not None:
+            hub.count("fallbacks")
+    return stock(*arguments)

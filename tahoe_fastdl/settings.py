@@ -106,3 +106,15 @@ def parse_settings(options: Mapping[str, str]) -> Settings:
             raise _refuse(option, value, "one of the options " + ", ".join(sorted(_PARSERS)))
         parsed[option] = parser(value)
     return Settings(**parsed)
+
+
+def as_text(settings: Settings) -> list[tuple[str, str]]:
+    """Option and value, as somebody could have written them in tahoe.cfg; in a fixed order."""
+    memory = settings.memory
+    size = f"{memory // 2**20} MiB" if memory % 2**20 == 0 else f"{memory} B"
+    return [
+        ("memory", size),
+        ("verify", settings.verify),
+        ("patience", f"{settings.patience:g} s"),
+        ("remember", f"{settings.remember:g} s"),
+    ]

@@ -252,7 +252,7 @@ class Cuts(SynchronousTestCase):
                 self.assertLessEqual(length * block_size, 256 * 1024)
                 self.assertLessEqual(2 * length * k * block_size, limit)
             more = (length + 1) * block_size
-            self.assertTrue(more > 256 * 1024 or 2 * k * more > limit)
+            self.assertTrue(more > 256 * 1024 or 20 * k * more > 9 * limit)
 
         check()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
+from tahoe_fastdl.command.checks import check
+from tahoe_fastdl.command.main import DONE, FAILED, WRONG_USAGE, Options
 from tahoe_fastdl.core.watching import Standing
 from tahoe_fastdl.settings import SECTION, Settings, parse_settings
 from tahoe_fastdl.shell.hub import Hub
@@ -54,6 +56,32 @@ class Readme(SynchronousTestCase):
             interpreter, script = command.split()
             self.assertEqual(interpreter, "python3")
             self.assertTrue((DOCS.parent / script).is_file(), script)
+
+
+class Command(SynchronousTestCase):
+    """docs/command.rst and ``tahoe-fastdl``."""
+
+    def setUp(self) -> None:
+        self.text = (DOCS / "command.rst").read_text(encoding="utf-8")
+
+    def test_checks(self) -> None:
+        """Each check has a row, in the order of the lines, and no other has one."""
+        rows = re.findall(r"^``([\w -]+)`` +\S", self.text.split("\ncheck\n-----")[1], re.MULTILINE)
+        found = check(Path(self.mktemp()).absolute())
+        self.assertEqual(rows, [finding.check for finding in found])
+
+    def test_usage(self) -> None:
+        """Each command is shown with its flags, and no other."""
+        shown = dict(
+            re.findall(r"^    tahoe-fastdl (\w+) \[--([\w-]+)\] NODEDIR$", self.text, re.M)
+        )
+        defined = {name: options.optFlags[0][0] for name, _, options, _ in Options.subCommands}
+        self.assertEqual(shown, defined)
+
+    def test_exit_statuses(self) -> None:
+        """The table has a row for each."""
+        rows = [int(number) for number in re.findall(r"^(\d) ", self.text, re.MULTILINE)]
+        self.assertEqual(rows, [DONE, FAILED, WRONG_USAGE])
 
 
 class DownloadPage(SynchronousTestCase):

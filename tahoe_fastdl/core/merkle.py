@@ -10,7 +10,7 @@ never asked for, and a seek into a file of 2**20 segments costs two pages of
 32 KiB.
 
 Source: Tahoe-LAFS docs/specifications/file-encoding.rst and
-``allmydata.hashtree``; why pages: docs/architecture.md.
+``allmydata.hashtree``; why pages: docs/decisions.rst.
 """
 
 from __future__ import annotations

@@ -101,8 +101,8 @@ class ReadBook:
         # read, but one odd estimate must not make us wait for ever.
         slow_s = min(20 * server.expected_s(length), 5 * self._patience_s)
         patience = max(self._patience_s, slow_s)
-        sending = server.on_sent(length, now)
         account.reserve(length)
+        sending = server.on_sent(length, now)
         self._next_id += 1
         read = Read(
             self._next_id,

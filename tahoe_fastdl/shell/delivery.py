@@ -83,10 +83,12 @@ class Delivery:
                 data = piece if len(piece) <= MAX_WRITE else piece[:MAX_WRITE]
                 if len(data) < len(piece):
                     self._pieces[self.position + len(data)] = piece[len(data) :]
+                text = data.obj if _is_whole(data) else bytes(data)
                 self.position += len(data)
-                self.consumer.write(data.obj if _is_whole(data) else bytes(data))
-        except Exception:  # noqa: BLE001 - the consumer's own fault fails its read, as in stock
-            self.fail(Failure())
+                try:
+                    self.consumer.write(text)
+                except Exception:  # noqa: BLE001 - its own fault fails its read, as in stock
+                    self.fail(Failure())
         finally:
             self._writing = False
         self._report()
@@ -123,8 +125,10 @@ class Delivery:
             self.consumer.unregisterProducer()
         except Exception:  # noqa: BLE001 - as in stock this is how the read ends
             result = Failure()
-        self._on_left(self.reader)
-        self.done.callback(result)  # a Failure makes it an errback
+        try:
+            self._on_left(self.reader)
+        finally:
+            self.done.callback(result)  # a Failure makes it an errback
 
     # -- IPushProducer --------------------------------------------------------
 

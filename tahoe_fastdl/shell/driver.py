@@ -91,7 +91,7 @@ class Driver:
                 self.core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status
             )
         self._receive = self.core.receive if self.watcher is None else self.watcher.receive
-        self._wire = Wire(self.feed, download_status)
+        self._wire = Wire(self.feed, download_status, self.break_off)
         self._finder = Finder(
             hub,
             storage_broker,
@@ -100,6 +100,7 @@ class Driver:
             download_status,
             self._wire,
             self.feed,
+            self.break_off,
             self.watcher,
         )
         self._sinks: dict[int, Sink] = {}
@@ -152,7 +153,7 @@ class Driver:
         on_range: Callable[[int, int], None] | None = None,
     ) -> None:
         """A reader joins with *event*; *sink* gets its bytes or its failure."""
-        self._hub.begin()
+        self._guard(self._hub.begin)
         self._sinks[reader] = sink
         if on_size is not None:
             self._on_size[reader] = on_size
@@ -174,18 +175,20 @@ class Driver:
     def stop(self) -> None:
         """Nothing goes out any more and nothing is delivered."""
         self._running = False
-        if self.watcher is not None:
-            self.watcher.stopped()
-        self._account()
         self._wire.stop()
         self._finder.stop()
         self._sinks.clear()
         self._decoded.clear()
         self._events.clear()
         self._set_timer(None)
-        self.core.close()
         self._hub.downloads.discard(self)
-        self._hub.wake_others(self)
+        try:
+            if self.watcher is not None:
+                self.watcher.stopped()
+            self._account()
+        finally:  # others wait for what it holds, also when it stops because it is broken
+            self.core.close()
+            self._hub.wake_others(self)
 
     # -- the loop -------------------------------------------------------------
 
@@ -203,11 +206,18 @@ class Driver:
                     if self._running:
                         self._obey(action)
         except Exception:  # noqa: BLE001  # whatever it is, stock finishes the read
-            self._break(Failure())
+            self.break_off(Failure())
             return
         finally:
             self._obeying = False
         self._after()
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        """Take a step that is no event's; like those it may find a law of ours broken."""
+        try:
+            step()
+        except Exception:  # noqa: BLE001  # as above
+            self.break_off(Failure())
 
     def _after(self) -> None:
         if self._running and self.core.wants_turn and not self._turn_scheduled:
@@ -218,6 +228,9 @@ class Driver:
         self._turn_scheduled = False
         if not self._running:
             return
+        self._guard(self._end_turn)
+
+    def _end_turn(self) -> None:
         self.feed(r.TurnEnded(self._hub.cpu_busy()))
         if self.is_stopped():
             return
@@ -237,17 +250,26 @@ class Driver:
     def wake(self) -> None:
         """Another download's turn is over."""
         if self._running:
-            self.core.wake()
-            self._after()
+            self._guard(self._look_again)
 
-    def _break(self, failure: Failure) -> None:
+    def _look_again(self) -> None:
+        self.core.wake()
+        self._after()
+
+    def break_off(self, failure: Failure) -> None:
         """A law of ours was broken: stop here, the node goes on with stock."""
+        was_running = self._running
         log.err(
             failure, "fastdl: internal error, going on with the stock downloader", level=log.WEIRD
         )
+        if not was_running:
+            return  # nobody waits for this download any more
         if self.watcher is not None:
             self.watcher.broke(failure)
-        self.stop()
+        try:
+            self.stop()
+        except Exception:  # noqa: BLE001  # what is broken may be what stopping takes
+            log.err(Failure(), "fastdl: error while stopping what is broken", level=log.WEIRD)
         self._on_broken(failure)
 
     def _set_timer(self, when: float | None) -> None:
@@ -264,6 +286,9 @@ class Driver:
 
     def _time_passed(self) -> None:
         self._timer = None
+        self._guard(self._pass_time)
+
+    def _pass_time(self) -> None:
         self.feed(r.TimePassed())
         if self._running:
             self._set_timer(self.core.next_deadline())
@@ -341,12 +366,8 @@ class Driver:
                 None in keys,
             )
         )
-        d.addCallbacks(self._on_decoded, self._on_decode_failed, callbackArgs=(action, started))
-        d.addErrback(log.err, "fastdl: error while taking a decoded batch", level=log.WEIRD)
-
-    def _on_decode_failed(self, failure: Failure) -> None:
-        if self._running:
-            self._break(failure)
+        d.addCallback(self._on_decoded, action, started)
+        d.addErrback(self.break_off)
 
     def _on_decoded(self, decoded: Decoded, action: r.Decode, started: float) -> None:
         if not self._running:

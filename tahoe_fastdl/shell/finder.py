@@ -38,8 +38,10 @@ class Finder:
         download_status: Any,
         wire: Wire,
         feed: Callable[[r.Event], None],
+        on_broken: Callable[[Failure], None],
         watcher: Watcher | None = None,
     ) -> None:
+        """:param on_broken: gets an error of our own while an answer is taken."""
         self._hub = hub
         self._broker = storage_broker
         self._storage_index = storage_index
@@ -47,6 +49,7 @@ class Finder:
         self._status = download_status
         self._wire = wire
         self._feed = feed
+        self._on_broken = on_broken
         self._watcher = watcher
         self._running = True
         self._next_share = 0
@@ -84,7 +87,7 @@ class Finder:
             callbackArgs=(server, event, tell, began),
             errbackArgs=(server, event, tell),
         )
-        d.addErrback(log.err, "fastdl: error while taking an answer", level=log.WEIRD)
+        d.addErrback(self._on_broken)
 
     def _done(self) -> None:
         self._waiting -= 1

@@ -34,10 +34,19 @@ def _name(server: Any) -> str:
 
 
 class Wire:
-    """Sends the reads of one download.  Events go to *feed*."""
+    """Sends the reads of one download.
 
-    def __init__(self, feed: Callable[[r.Event], None], download_status: Any) -> None:
+    Events go to *feed*, an error of our own while an answer is taken to *on_broken*.
+    """
+
+    def __init__(
+        self,
+        feed: Callable[[r.Event], None],
+        download_status: Any,
+        on_broken: Callable[[Failure], None],
+    ) -> None:
         self._feed = feed
+        self._on_broken = on_broken
         self._status = download_status
         self._shares: dict[int, RemoteShare] = {}
         self._running = True
@@ -71,7 +80,7 @@ class Wire:
         d.addCallbacks(
             self._answered, self._failed, callbackArgs=(action, event), errbackArgs=(action, event)
         )
-        d.addErrback(log.err, "fastdl: error while taking an answer", level=log.WEIRD)
+        d.addErrback(self._on_broken)
 
     def _answered(self, data: Any, action: r.SendRead, event: Any) -> None:
         if not self._running:

@@ -15,7 +15,7 @@ from twisted.web.http import FOUND, NOT_FOUND
 from twisted.web.resource import Resource
 
 from .. import __version__, errors, seam
-from ..settings import Settings
+from ..settings import as_text
 from ..shell.hub import Hub
 from . import views
 from .counters import counters
@@ -49,7 +49,7 @@ class Client:
     def options(self) -> list[tuple[str, str]]:
         """Those in force; none if there is something wrong with them."""
         try:
-            return _as_text(seam.settings_of_config(self._node_config))
+            return as_text(seam.settings_of_config(self._node_config))
         except errors.BadOption:
             return []
 
@@ -79,17 +79,6 @@ class Client:
 def tahoe_version() -> str:
     """Tahoe's own word."""
     return clean(str(allmydata.__version__))
-
-
-def _as_text(settings: Settings) -> list[tuple[str, str]]:
-    memory = settings.memory
-    size = f"{memory // 2**20} MiB" if memory % 2**20 == 0 else f"{memory} B"
-    return [
-        ("memory", size),
-        ("verify", settings.verify),
-        ("patience", f"{settings.patience:g} s"),
-        ("remember", f"{settings.remember:g} s"),
-    ]
 
 
 class StatusPage(Page):
