@@ -8,8 +8,8 @@ checkout's sources of that moment installed.  Assumes a Python with ``venv`` and
 
 Laws:
 
-* The project is installed for real, never editable: Twisted does not find the
-  drop-in after an editable install.
+* The project is installed for real, never editable: a module that is missing
+  from the package must be missed.
 * It is built from a copy.  A build in the checkout leaves ``build/`` there, and
   the next one would install modules from it that were deleted since.
 * The stamp is written last.  An environment without a stamp was interrupted
@@ -40,6 +40,9 @@ LOCK = CHECKOUT / ".venv-fastdl.lock"
 STAMP_NAME = "fastdl-stamp.json"
 
 OLDEST_PYTHON = (3, 9)  # as setup.py says; Tahoe-LAFS 1.20 asks for the same
+
+# The project installs beside any, and is fast with some: here it has to be one of these.
+TAHOE = "tahoe-lafs == 1.20.*"
 
 # Raise when a stamp of an older form must not be believed.
 STAMP_FORM = 1
@@ -222,7 +225,7 @@ def _install_all(wanted: dict[str, object]) -> None:
     _pip("install", "--upgrade", "pip", "setuptools >= 70.1")
     with _copy_of_sources() as copy:
         target = f"{copy}[{extras}]" if extras else str(copy)
-        _pip("install", "--no-build-isolation", target)
+        _pip("install", "--no-build-isolation", target, TAHOE)
         # The version did not change, so pip keeps an older build of ours.
         _pip_project(copy)
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Callable
 
-from misc.grid_client import FOOLSCAP, HTTP, Client, ClientOptions
+from misc.grid_client import FOOLSCAP, HTTP, Client, ClientOptions, known_options
 from misc.node_process import GridError, NodeProcess
 
 __all__ = ["Client", "ClientOptions", "Grid", "GridError", "Server"]
@@ -296,7 +296,7 @@ class Grid:
         storage = {"reserved_space": "0"}
         if self.transport == FOOLSCAP:
             storage["force_foolscap"] = "true"
-        return {"storage": storage}
+        return {"storage": known_options(storage)}
 
     # ------------------------------------------------------------ signals
 

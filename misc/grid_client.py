@@ -8,6 +8,7 @@ Assumes a node that is up: :class:`misc.grid.Grid` hands out no other.
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import io
 import json
 import re
@@ -42,6 +43,17 @@ STATUS_ROW = re.compile(r"<td>([a-z2-7]{26})</td>(?:(?!</tr>).)*?/status/down-(\
 COLD: Mapping[str, str] = {"remember": "0 s"}
 
 
+# Before 1.19 Tahoe spoke only Foolscap, and refuses a tahoe.cfg with an option it does not know.
+_NEW_IN_1_19 = ("force_foolscap", "shares._max_immutable_segment_size_for_testing")
+
+
+def known_options(options: Mapping[str, str]) -> dict[str, str]:
+    """Those that this Tahoe knows."""
+    version = importlib.metadata.version("tahoe-lafs").split(".")
+    is_old = (int(version[0]), int(version[1])) < (1, 19)
+    return {k: v for k, v in options.items() if not (is_old and k in _NEW_IN_1_19)}
+
+
 @dataclass(frozen=True)
 class ClientOptions:
     """What tahoe.cfg of one client says."""
@@ -66,13 +78,14 @@ class ClientOptions:
 
     def as_config(self) -> dict[str, dict[str, str]]:
         """The same by section and option."""
-        client = {
+        wanted = {
             "shares.needed": str(self.needed),
             "shares.total": str(self.total),
             "shares.happy": str(self.happy),
             "shares._max_immutable_segment_size_for_testing": str(self.max_segment_bytes),
             "force_foolscap": "true" if self.transport == FOOLSCAP else "false",
         }
+        client = known_options(wanted)
         sections = {"client": client}
         if self.fast:
             client["storage.plugins"] = PLUGIN_NAME

@@ -1,6 +1,6 @@
 """What Tahoe loads when tahoe.cfg names tahoe-fastdl.
 
-Tahoe 1.20 has no extension point for downloaders, but it loads enabled
+Tahoe has no extension point for downloaders, but it loads enabled
 storage plugins when the client is built and mounts their web resource.  We
 are one that serves no storage: a server that announces one of our name is
 treated as if nobody had enabled us.

@@ -25,7 +25,7 @@ from .settings import PLUGIN_NAME, SECTION, Settings, parse_settings
 from .shell.hub import Hub
 from .status.journal import Journal
 
-SUPPORTED_RELEASES = ("1.20.",)
+SUPPORTED_RELEASES = ("1.19.", "1.20.")
 
 _NODE_ARGUMENTS = (
     "self",
@@ -82,6 +82,15 @@ def unknown_tahoe() -> str | None:
         missing = [name for name in methods if not callable(getattr(cls, name, None))]
         if missing:
             return f"{cls.__name__} has no {', '.join(missing)}"
+    return _what_cannot_be_imported()
+
+
+def _what_cannot_be_imported() -> str | None:
+    """What of ours finds a name of Tahoe's gone: now, and not at the first download."""
+    try:
+        from . import consumers, node  # noqa: F401 - they import all the rest
+    except ImportError as error:
+        return str(error)
     return None
 
 

@@ -163,7 +163,7 @@ class Environment(SynchronousTestCase):
         self.assertIn("1.99.0 is not supported", findings["Tahoe-LAFS"][1])
 
     def test_no_drop_in(self) -> None:
-        """As after an editable install: we can be imported, and Twisted does not find us."""
+        """As without the drop-in: we can be imported, and Twisted does not find us."""
         findings = self.findings(NO_DROP_IN)
         self.assertEqual(findings["plugin"][0], "failed")
         self.assertIn("does not find its drop-in", findings["plugin"][1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from typing import Any
 
@@ -238,7 +240,7 @@ class UnknownTahoe(SeamCase):
 
     def test_version(self) -> None:
         """Another release is not touched."""
-        for version in ("1.19.0", "1.21.0", "2.0", "1.2", "unknown"):
+        for version in ("1.18.0", "1.21.0", "2.0", "1.2", "unknown"):
             self.patch(allmydata, "__version__", version)
             self.events.clear()
             self.refused(f"version {version}")
@@ -248,6 +250,21 @@ class UnknownTahoe(SeamCase):
         """A patch release with the same signatures is."""
         self.patch(allmydata, "__version__", "1.20.7.post3")
         self.assertTrue(seam.put_chooser())
+
+    def test_an_import_that_fails(self) -> None:
+        """A Tahoe without a name that only a download imports is found out at the start."""
+        program = (
+            "from allmydata import storage_client; del storage_client.HTTPNativeStorageServer\n"
+            "from tahoe_fastdl import seam; print(seam.put_chooser(), seam.unknown_tahoe())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONPATH": ":".join(sys.path)},
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        self.assertRegex(done.stdout, "^False cannot import name 'HTTPNativeStorageServer'")
 
     def test_changed_constructor(self) -> None:
         """A DownloadNode that takes other arguments."""

@@ -97,7 +97,7 @@ def _on_plugin(known: list[str]) -> Finding:
         "plugin",
         FAILED,
         f"it is installed in {sys.prefix}, but Twisted does not find its drop-in there",
-        "Install it again, not with --editable.",
+        "Install it again.",
     )
 
 

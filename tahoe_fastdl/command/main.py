@@ -174,5 +174,5 @@ def _refuse_without_drop_in() -> None:
     if PLUGIN_NAME not in known_plugins():
         raise CannotEdit(
             f"Twisted does not find the plugin in {sys.prefix}, and a node that names it would not"
-            " start; install it again, not with --editable"
+            " start; install it again"
         )

@@ -10,8 +10,6 @@ import time
 from typing import Protocol
 from weakref import WeakSet
 
-from allmydata.storage_client import HTTPNativeStorageServer
-
 from ..core.geometry import Geometry
 from ..core.metadata import COMMON_SEGMENT_SIZES
 from ..core.servers import Server
@@ -56,6 +54,9 @@ class Hub:
         number = self._ids.get(key)
         if number is None:
             number = self._ids[key] = len(self._ids)
+        # Not at the top: a Tahoe too old to have it imports this module too, to say so.
+        from allmydata.storage_client import HTTPNativeStorageServer
+
         limit = HTTP_READS_A_SERVER if isinstance(server, HTTPNativeStorageServer) else 0
         if number not in self.servers:
             self.servers[number] = Server(limit)

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 from twisted.python.failure import Failure
-from twisted.python.filepath import FilePath
-from twisted.web.template import Element, Tag, XMLFile, flattenString, renderer, tags
+from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
 Json = dict[str, Any]
 
-_TEMPLATES = FilePath(str(Path(__file__).resolve().parent / "templates"))
 _ABBREVIATED = 12  # letters of a storage index, as many as tell files apart
+
+
+def _template(name: str) -> XMLString:
+    """Read through ``importlib.resources``: this package may be in a zip.
+
+    Named in full, as ``__package__`` is None there while Python 3.9 imports this.
+    """
+    return XMLString(
+        (files("tahoe_fastdl.status") / "templates" / name).read_text(encoding="utf-8")
+    )
 
 
 def render(element: Element) -> bytes:
@@ -59,7 +67,7 @@ def _when(unix: float) -> str:
 class OverviewShell(Element):
     """The overview."""
 
-    loader = XMLFile(_TEMPLATES.child("overview.xhtml"))
+    loader = _template("overview.xhtml")
 
     def __init__(self, document: Json) -> None:
         """:param document: of ``v1/overview.json``."""
@@ -149,7 +157,7 @@ class OverviewShell(Element):
 class DownloadShell(Element):
     """One download, or a place to open a saved one in."""
 
-    loader = XMLFile(_TEMPLATES.child("download.xhtml"))
+    loader = _template("download.xhtml")
 
     def __init__(self, number: int | None, document: Json | None) -> None:
         """

@@ -11,13 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from importlib.resources import files
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from allmydata.util import log
 from twisted.python.failure import Failure
 from twisted.web.http import CACHED, INTERNAL_SERVER_ERROR, NOT_ALLOWED, NOT_FOUND
 from twisted.web.resource import Resource
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable  # Python 3.14 has it in importlib.resources.abc only
 
 HEADERS = {
     b"content-security-policy": (
@@ -31,7 +35,7 @@ HEADERS = {
     b"cache-control": b"no-store",
 }
 HTML, JSON = b"text/html; charset=utf-8", b"application/json"
-STATIC = Path(__file__).resolve().parent / "static"
+STATIC = files("tahoe_fastdl.status") / "static"  # not a Path when this package is in a zip
 STATIC_TYPES = {
     ".css": b"text/css; charset=utf-8",
     ".js": b"text/javascript; charset=utf-8",
@@ -101,7 +105,7 @@ class Made(Page):
 class StaticFiles(Page):
     """The files of one directory."""
 
-    def __init__(self, directory: Path = STATIC) -> None:
+    def __init__(self, directory: Traversable = STATIC) -> None:
         super().__init__()
         self._directory = directory
 
@@ -109,15 +113,19 @@ class StaticFiles(Page):
         """The name is looked up in a listing; it never becomes part of a path."""
         listing = self._directory.iterdir() if self._directory.is_dir() else ()
         for file in listing:
-            if file.name.encode() == path and file.suffix in STATIC_TYPES and file.is_file():
+            if file.name.encode() == path and _ending(file) in STATIC_TYPES and file.is_file():
                 return _StaticFile(file)
         return NotFound()
+
+
+def _ending(file: Traversable) -> str:
+    return PurePath(file.name).suffix
 
 
 class _StaticFile(Page):
     """One of them."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Traversable) -> None:
         super().__init__()
         self._file = file
 
@@ -125,6 +133,6 @@ class _StaticFile(Page):
         """The file, or 304 for who has it."""
         body = self._file.read_bytes()
         request.setHeader(b"cache-control", b"no-cache")  # ask each time, take it if it changed
-        request.setHeader(b"content-type", STATIC_TYPES[self._file.suffix])
+        request.setHeader(b"content-type", STATIC_TYPES[_ending(self._file)])
         tag = b'"' + hashlib.sha256(body).hexdigest()[:32].encode("ascii") + b'"'
         return b"" if request.setETag(tag) is CACHED else body
