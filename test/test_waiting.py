@@ -151,7 +151,7 @@ class Shell(GridCase):
     ) -> tuple[Any, list[str], dict[str, int], str]:
         """Read a file 3-of-*n*, one server hanging until *look* at the status is content.
 
-        :return: the status of the download, each line that it said, and the gauges and metrics then.
+        :return: the status, each line that it said, and the gauges and metrics then.
         """
         data = some_bytes(300_000)
         cap = await self.put(data, 3, n, 30_000)
