@@ -49,7 +49,8 @@ class WebRead:
         place = urlsplit(client.url)
         self._connection = _Connection(place.hostname or "", place.port, timeout=timeout_s)
         self._path = "/uri/" + quote(cap, safe="")
-        self._headers = {}
+        # On a connection that stays open nothing shows that a body ended early.
+        self._headers = {"Connection": "close"}
         if start is not None or stop is not None:
             last = "" if stop is None else str(stop - 1)
             self._headers["Range"] = f"bytes={start or 0}-{last}"

@@ -322,7 +322,7 @@ class FaultCase(SynchronousTestCase):
         """The wire to these servers is as good as any."""
         self.happen(holders, "normal")
 
-    def happen(self, holders: Sequence[Holder], *kinds: str, factor: float = 10.0) -> None:
+    def happen(self, holders: Sequence[Holder], *kinds: str, factor: float = 1.0) -> None:
         """Let these things happen to the wires of these servers, now and in this order."""
         self.scene.wan.run_script(
             [Event(0.0, holder.number, kind, factor) for kind in kinds for holder in holders]
@@ -472,9 +472,11 @@ class Wires(FaultCase):
         )
 
     def test_throttled(self) -> None:
-        """Servers give a tenth of what they gave; what has no other share is waited for."""
+        """Servers give a fifth of what they gave; what has no other share is waited for."""
         self.each_number_of_shares(
-            lambda holders: self.happen(holders, "slow"), self.make_normal, is_loss=False
+            lambda holders: self.happen(holders, "slow", factor=5.0),
+            self.make_normal,
+            is_loss=False,
         )
 
 
