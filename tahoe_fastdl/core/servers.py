@@ -75,10 +75,15 @@ class Server:
         return latency + length / (default_rate if self.rate is None else self.rate)
 
     def on_latency(self, seconds: float) -> None:
-        """A small question (DYHB, a header) took this long."""
+        """A small question (DYHB, a header) took this long.
+
+        One that was late was held up by something, a pause or a broken wire.  It counts as
+        just late: at its full length it would excuse the server's silence for minutes.
+        """
         if self.latency_s is None:
             self.latency_s, self.deviation_s = seconds, seconds / 2
         else:
+            seconds = min(seconds, self._late_s(self.latency_s))
             self.deviation_s += SMOOTHING * (abs(seconds - self.latency_s) - self.deviation_s)
             self.latency_s += SMOOTHING * (seconds - self.latency_s)
 
@@ -98,9 +103,12 @@ class Server:
         :param default_rate: taken for its own as long as that is not known.
         """
         expected = self._seconds(length, default_rate)
-        spread = 4 * self.deviation_s
-        late = sent + max(LATE_FLOOR_S, LATE_FACTOR * expected + spread)
-        return late, sent + max(STALLED_FLOOR_S, STALLED_FACTOR * expected + spread)
+        stalled = max(STALLED_FLOOR_S, STALLED_FACTOR * expected + 4 * self.deviation_s)
+        return sent + self._late_s(expected), sent + stalled
+
+    def _late_s(self, expected: float) -> float:
+        """After how many seconds an answer is late that was expected after *expected*."""
+        return max(LATE_FLOOR_S, LATE_FACTOR * expected + 4 * self.deviation_s)
 
     def on_answered(self, length: int, asked_length: int, sending: Sending, now: float) -> None:
         """*length* bytes arrived for a read of *asked_length*."""
