@@ -52,6 +52,7 @@ class Server:
         self.line = Line()  # of downloads that wait for a slot
         self.latency_s: float | None = None
         self.deviation_s = 0.0
+        self._was_late = False  # the newest small answer
         self.rate: float | None = None
         self.received_bytes = 0  # what the rate is known from
         self.answered_at = NEVER  # the newest answer, monotonic seconds
@@ -77,13 +78,17 @@ class Server:
     def on_latency(self, seconds: float) -> None:
         """A small question (DYHB, a header) took this long.
 
-        One that was late was held up by something, a pause or a broken wire.  It counts as
-        just late: at its full length it would excuse the server's silence for minutes.
+        One that is late once was held up by something, a pause or a broken wire, and says
+        nothing of the next.  If more are late they count as just late: at full length the
+        answers that come after an outage would excuse a silence of minutes.
         """
         if self.latency_s is None:
             self.latency_s, self.deviation_s = seconds, seconds / 2
-        else:
-            seconds = min(seconds, self._late_s(self.latency_s))
+            return
+        late_s, was_late = self._late_s(self.latency_s), self._was_late
+        self._was_late = seconds > late_s
+        if was_late or not self._was_late:
+            seconds = min(seconds, late_s)
             self.deviation_s += SMOOTHING * (abs(seconds - self.latency_s) - self.deviation_s)
             self.latency_s += SMOOTHING * (seconds - self.latency_s)
 
