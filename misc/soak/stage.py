@@ -121,9 +121,9 @@ class _Run:
         self._trouble.begin()
         try:
             self._readers.run_for(self._order.seconds / self._order.parts)
+            seconds = time.monotonic() - began
         finally:
             self._trouble.end()
-        seconds = time.monotonic() - began
         self._grid.wait_connected(CONNECT_LIMIT_S, self._clients)
         part = Part(
             seconds=seconds,
