@@ -100,7 +100,8 @@ class Choice(SynchronousTestCase):
         self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.3))
         self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=0.5))
         self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=1.0))
-        planner.server("A").on_latency(10.0)
+        for _ in range(3):  # one alone is a mishap
+            planner.server("A").on_latency(10.0)
         self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=1.0))
 
     def test_decoding_adds_up(self) -> None:

@@ -59,6 +59,23 @@ class Estimates(SynchronousTestCase):
         self.assertLess(abs(server.latency_s - 0.02), 0.005)
         self.assertIsNone(server.rate)
 
+    def test_latency_after_an_outage(self) -> None:
+        """Answers that outages held up excuse no silence of seconds; a slow server's do."""
+        hung, slow = Server(), Server()
+        for server in (hung, slow):
+            for _ in range(20):
+                server.on_latency(0.02)
+        for outage in range(5):
+            hung.on_latency(60.0)
+            if outage:
+                hung.on_latency(0.02)
+            _late_at, stalled_at = hung.deadlines(1000, 0.0)
+            self.assertLessEqual(stalled_at, STALLED_FLOOR_S, outage)
+        for _ in range(20):
+            slow.on_latency(2.0)
+        late_at, _stalled_at = slow.deadlines(1000, 0.0)
+        self.assertGreater(late_at, 2.0)
+
     def test_rate(self) -> None:
         """After some bulk answers the time for more is foreseen, near or far, one read or many."""
 

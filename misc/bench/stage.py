@@ -16,13 +16,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from allmydata.util import yamlutil
 
 from misc.bench.cases import FAST, KINDS, LAN, SERVERS, WIRES, Case
 from misc.bench.files import Files
 from misc.bench.measure import Subject
+from misc.far import static_servers
 from misc.grid import Client, ClientOptions, Grid, GridError, Server
 from misc.grid_client import COLD, HTTP
 from misc.wan import Wan
@@ -178,7 +176,7 @@ class Stage:
             pipe.start()
             pipe.use(WIRES[lane.wire])
         ports = dict(zip((server.port for server in self.servers), pipe.ports))
-        return _static_servers(self._grid.clients[UPLOADER], ports)
+        return static_servers(self._grid.clients[UPLOADER], ports)
 
     # ------------------------------------------------------------ clients
 
@@ -235,27 +233,3 @@ def _is_worn(subject: Subject) -> bool:
     if not subject.client.is_running():
         return True
     return subject.rss_bytes() > subject.idle_bytes + KEPT_BYTES
-
-
-def _static_servers(client: Client, ports: dict[int, int]) -> str:
-    """A servers.yaml of what a client has heard announced, with other ports.
-
-    :raise GridError: the client's cache of announcements did not become complete.
-    """
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        announcements: list[Any] = []
-        for path in (client.directory / "private").glob("introducer*_cache.yaml"):
-            announcements += yamlutil.safe_load(path.read_text(encoding="utf-8")) or []
-        if len(announcements) >= len(ports):
-            break
-        if time.monotonic() > deadline:
-            raise GridError(f"{client.name} keeps no announcements of the servers")
-        time.sleep(0.1)
-    text = yamlutil.safe_dump(
-        {"storage": {str(each["key_s"]): {"ann": each["ann"]} for each in announcements}}
-    )
-    for port, other in ports.items():
-        # Both in furls and in nurls.
-        text = text.replace(f"127.0.0.1:{port}/", f"127.0.0.1:{other}/")
-    return str(text)

@@ -52,6 +52,7 @@ class Server:
         self.line = Line()  # of downloads that wait for a slot
         self.latency_s: float | None = None
         self.deviation_s = 0.0
+        self._was_late = False  # the newest small answer
         self.rate: float | None = None
         self.received_bytes = 0  # what the rate is known from
         self.answered_at = NEVER  # the newest answer, monotonic seconds
@@ -75,10 +76,19 @@ class Server:
         return latency + length / (default_rate if self.rate is None else self.rate)
 
     def on_latency(self, seconds: float) -> None:
-        """A small question (DYHB, a header) took this long."""
+        """A small question (DYHB, a header) took this long.
+
+        One that is late once was held up by something, a pause or a broken wire, and says
+        nothing of the next.  If more are late they count as just late: at full length the
+        answers that come after an outage would excuse a silence of minutes.
+        """
         if self.latency_s is None:
             self.latency_s, self.deviation_s = seconds, seconds / 2
-        else:
+            return
+        late_s, was_late = self._late_s(self.latency_s), self._was_late
+        self._was_late = seconds > late_s
+        if was_late or not self._was_late:
+            seconds = min(seconds, late_s)
             self.deviation_s += SMOOTHING * (abs(seconds - self.latency_s) - self.deviation_s)
             self.latency_s += SMOOTHING * (seconds - self.latency_s)
 
@@ -98,9 +108,12 @@ class Server:
         :param default_rate: taken for its own as long as that is not known.
         """
         expected = self._seconds(length, default_rate)
-        spread = 4 * self.deviation_s
-        late = sent + max(LATE_FLOOR_S, LATE_FACTOR * expected + spread)
-        return late, sent + max(STALLED_FLOOR_S, STALLED_FACTOR * expected + spread)
+        stalled = max(STALLED_FLOOR_S, STALLED_FACTOR * expected + 4 * self.deviation_s)
+        return sent + self._late_s(expected), sent + stalled
+
+    def _late_s(self, expected: float) -> float:
+        """After how many seconds an answer is late that was expected after *expected*."""
+        return max(LATE_FLOOR_S, LATE_FACTOR * expected + 4 * self.deviation_s)
 
     def on_answered(self, length: int, asked_length: int, sending: Sending, now: float) -> None:
         """*length* bytes arrived for a read of *asked_length*."""

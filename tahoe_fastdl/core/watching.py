@@ -106,6 +106,32 @@ class Watching:
                 found.append((share.id, share.shnum, share.server, mask))
         return found
 
+    def awaited(self) -> list[int]:
+        """Shares whose reads count as stalled and for which no other can stand in, by number.
+
+        Fewer than k share numbers are left on servers that answer, as far as is known.
+        Cost: O(servers) while none is silent, else O(shares + reads in flight).
+        """
+        books = self._books
+        if not any(server.stalled for server in books.servers.values()):
+            return []
+        stalled = [
+            read for read in books.reads if read.stage is Stage.STALLED and not read.share.retired
+        ]
+        mask = 0
+        for read in stalled:
+            mask |= read.mask & books.rows.admitted
+        prompt = {
+            share.shnum
+            for share in books.shares.values()
+            if not share.retired
+            and not books.servers[share.server].stalled
+            and not share.ledger.bad & mask
+        }
+        if len(prompt) >= books.k:
+            return []
+        return [share for _shnum, share in sorted({(r.share.shnum, r.share.id) for r in stalled})]
+
     def standing(self) -> Standing:
         """The numbers of this moment.  Cost: O(shares + reads in flight)."""
         books = self._books

@@ -24,6 +24,7 @@ from ..core.download import Download, Options
 from ..errors import FileTooLarge
 from .finder import Finder
 from .hub import Hub
+from .waiting import Waiting
 from .watcher import Watcher, facts_of_file
 from .wire import Wire
 from .worker import Decoded, decode_batch
@@ -91,6 +92,7 @@ class Driver:
                 self.core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status
             )
         self._receive = self.core.receive if self.watcher is None else self.watcher.receive
+        self._waiting = Waiting(download_status)
         self._wire = Wire(self.feed, download_status, self.break_off)
         self._finder = Finder(
             hub,
@@ -134,6 +136,7 @@ class Driver:
         self._on_idle = on_idle
         if self.watcher is not None:
             self.watcher.adopt(download_status)
+        self._waiting = Waiting(download_status)
         self._wire.report_to(download_status)
         self._finder.report_to(download_status)
 
@@ -185,6 +188,7 @@ class Driver:
         try:
             if self.watcher is not None:
                 self.watcher.stopped()
+            self._waiting.tell([], time.time())
             self._account()
         finally:  # others wait for what it holds, also when it stops because it is broken
             self.core.close()
@@ -235,6 +239,7 @@ class Driver:
         if self.is_stopped():
             return
         self._set_timer(self.core.next_deadline())
+        self._waiting.tell(map(self._wire.name_of, self.core.watching.awaited()), time.time())
         now = time.monotonic()
         if not self._sinks or now > self._accounted + ACCOUNT_S:
             self._accounted = now
@@ -246,6 +251,11 @@ class Driver:
     def is_stopped(self) -> bool:
         """Whether nothing goes out any more; any event may have led to that."""
         return not self._running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether readers wait for a server that does not answer, because no share is spare."""
+        return self._waiting.is_on
 
     def wake(self) -> None:
         """Another download's turn is over."""

@@ -10,6 +10,7 @@ import time
 from typing import Protocol
 from weakref import WeakSet
 
+from ..core.download import Download
 from ..core.geometry import Geometry
 from ..core.metadata import COMMON_SEGMENT_SIZES
 from ..core.servers import Server
@@ -25,8 +26,14 @@ HTTP_READS_A_SERVER = 10
 CPU_SAMPLE_S = 0.05  # shorter samples say more about the scheduler than about load
 
 
-class Wakeable(Protocol):
-    """A download that may wait for room or for a slot."""
+class Running(Protocol):
+    """A download that may wait for room or for a slot, and what can be told of it."""
+
+    core: Download
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a server that does not answer, because no share is spare."""
 
     def wake(self) -> None:
         """Another download's turn is over."""
@@ -39,7 +46,7 @@ class Hub:
         self.settings = settings
         self.budget = Budget(settings.memory)
         self.servers: dict[int, Server] = {}
-        self.downloads: WeakSet[Wakeable] = WeakSet()
+        self.downloads: WeakSet[Running] = WeakSet()
         self.parking = Parking(settings.remember)
         self.totals: dict[str, int] = {}
         self.recorder: Recorder | None = None  # of downloads that begin from now on
@@ -85,7 +92,7 @@ class Hub:
             self._sampled = (time.monotonic(), time.process_time())
             self._busy = 1.0
 
-    def wake_others(self, who: Wakeable) -> None:
+    def wake_others(self, who: Running) -> None:
         """*who* may have freed room or slots, or left a line: those who come next look again."""
         for download in list(self.downloads):
             if download is not who:
@@ -94,3 +101,13 @@ class Hub:
     def count(self, name: str, number: int = 1) -> None:
         """Add to a total that the status page shows."""
         self.totals[name] = self.totals.get(name, 0) + number
+
+    def gauges(self) -> dict[str, int]:
+        """What goes on now, for ``counters.json``."""
+        downloads = list(self.downloads)
+        return {
+            "downloads_active": sum(bool(download.core.readers) for download in downloads),
+            "downloads_waiting": sum(download.is_waiting for download in downloads),
+            "downloads_parked": len(self.parking),
+            "reads_in_flight": sum(download.core.reads_in_flight() for download in downloads),
+        }

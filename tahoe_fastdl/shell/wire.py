@@ -64,6 +64,11 @@ class Wire:
         """From now on *share* names this one."""
         self._shares[share] = remote
 
+    def name_of(self, share: int) -> str:
+        """What people call a share: its number and its server's name."""
+        remote = self._shares[share]
+        return f"sh{remote.shnum} on {_name(remote.server)}"
+
     def stop(self) -> None:
         """Send nothing more and ignore what still comes."""
         self._running = False
@@ -126,7 +131,7 @@ class Wire:
             level=log.UNUSUAL,
             facility="tahoe.fastdl",
         )
-        self._status.add_problem(f"sh{remote.shnum} on {_name(remote.server)}: {reason}")
+        self._status.add_problem(f"{self.name_of(action.share)}: {reason}")
         d = defer.maybeDeferred(
             remote.bucket.callRemote, "advise_corrupt_share", reason.encode("utf-8")
         )

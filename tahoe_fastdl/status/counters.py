@@ -1,6 +1,9 @@
-"""``counters.json``: the plain counters of a client, for a monitor that wants no more."""
+"""``counters.json``: plain counters and gauges of a client, for a monitor that wants no more."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 from ..shell.hub import Hub
 
@@ -16,10 +19,19 @@ COUNTERS = (
     "inquests",
     "corruptions",
 )
+GAUGES = (
+    "downloads_active",
+    "downloads_waiting",
+    "downloads_parked",
+    "reads_in_flight",
+    "delayed_calls",
+)
+
+OURS = __name__.partition(".")[0]
 
 
 def counters(hub: Hub | None) -> dict[str, int]:
-    """All counters of a client; bytes and plain numbers.
+    """What is counted since the client started, and its budget; bytes and plain numbers.
 
     :param hub: None before its first download.
     """
@@ -31,3 +43,23 @@ def counters(hub: Hub | None) -> dict[str, int]:
         result["memory_used_bytes"] = hub.budget.used_bytes
         result["memory_peak_bytes"] = hub.budget.peak_bytes
     return result
+
+
+def gauges(hub: Hub | None) -> dict[str, int]:
+    """What goes on now; all but the parked downloads are 0 when nobody reads.
+
+    :param hub: None before the first download.
+    """
+    result = dict.fromkeys(GAUGES, 0)
+    if hub is not None:
+        result.update(hub.gauges(), delayed_calls=delayed_calls())
+    return result
+
+
+def delayed_calls() -> int:
+    """Timers of ours that run in this process."""
+    from twisted.internet import reactor
+
+    waiting: Iterable[Any] = reactor.getDelayedCalls()
+    modules = (str(getattr(call.func, "__module__", "")) for call in waiting)
+    return sum(module.partition(".")[0] == OURS for module in modules)

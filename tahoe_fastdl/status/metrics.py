@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from ..shell.hub import Hub
 from . import views
-from .counters import counters
+from .counters import counters, gauges
 from .journal import Journal
 from .peers import Histogram, Totals
 
@@ -105,7 +105,7 @@ def metrics(hub: Hub | None, is_active: bool, plugin: str, tahoe: str) -> str:
     numbers = counters(hub)
     for name, counter, about in _COUNTED:
         writer.counter(name, about, numbers[counter])
-    _downloads(writer, journal)
+    _downloads(writer, journal, gauges(hub)["downloads_waiting"])
     for name, about in (
         ("memory_limit_bytes", "The byte budget of all downloads together."),
         ("memory_used_bytes", "Bytes of the budget that are reserved now."),
@@ -117,10 +117,12 @@ def metrics(hub: Hub | None, is_active: bool, plugin: str, tahoe: str) -> str:
     return writer.text()
 
 
-def _downloads(writer: Writer, journal: Journal) -> None:
+def _downloads(writer: Writer, journal: Journal, waiting: int) -> None:
     totals: Totals = journal.peers.totals
     running = sum(record.seconds is None for record in journal)
     writer.gauge("downloads_running", "Downloads that somebody reads now.", running)
+    about = "Of these, those that wait for a silent server because no share is spare."
+    writer.gauge("downloads_waiting", about, waiting)
     writer.family("downloads_ended", "counter", "Downloads that ended, by how they did.")
     for state, number in totals.ended.items():
         writer.sample(number, {"state": state}, "_total")

@@ -18,7 +18,7 @@ from .. import __version__, errors, seam
 from ..settings import as_text
 from ..shell.hub import Hub
 from . import views
-from .counters import counters
+from .counters import counters, gauges
 from .metrics import CONTENT_TYPE, metrics
 from .record import Record
 from .shells import DownloadShell, OverviewShell, render
@@ -54,8 +54,12 @@ class Client:
             return []
 
     def counters(self) -> dict[str, int]:
-        """Of ``counters.json``."""
+        """What was counted since the node started."""
         return counters(self.hub)
+
+    def counters_and_gauges(self) -> dict[str, int]:
+        """``counters.json``."""
+        return {**self.counters(), **gauges(self.hub)}
 
     def overview(self) -> views.Json:
         """The document at ``v1/overview.json``."""
@@ -95,7 +99,7 @@ class StatusPage(Page):
         self.putChild(b"download", DownloadPage(client))
         self.putChild(b"static", StaticFiles())
         self.putChild(b"metrics", Made(CONTENT_TYPE, lambda: client.metrics().encode("utf-8")))
-        self.putChild(b"counters.json", Made(JSON, lambda: to_json(client.counters())))
+        self.putChild(b"counters.json", Made(JSON, lambda: to_json(client.counters_and_gauges())))
 
     def answer(self, request: Any) -> bytes:
         """The page; without the slash at its end, the way there."""
