@@ -45,15 +45,19 @@ IMPORTED: dict[str, Call] = {
     "allmydata.interfaces:IFoolscapStoragePlugin": None,
     "allmydata.interfaces:NoSharesError": None,
     "allmydata.interfaces:NotEnoughSharesError": None,
+    "allmydata.scripts.tahoe_run:identify_node_type": (1, ()),
     "allmydata.storage_client:AnnouncementNotMatched": None,
     "allmydata.storage_client:HTTPNativeStorageServer": None,
     "allmydata.storage_client:NativeStorageServer": None,
     "allmydata.util:base32": None,
     "allmydata.util:hashutil": None,
     "allmydata.util:log": None,
+    "allmydata.util.configutil:get_config_from_string": (1, ()),
     "allmydata.util.cputhreadpool:defer_to_thread": (5, ()),
     "allmydata.util.hashutil:CIPHERTEXT_SEGMENT_TAG": None,
     "allmydata.util.netstring:netstring": (1, ()),
+    "allmydata.util.pid:InvalidPidFile": None,
+    "allmydata.util.pid:parse_pidfile": (1, ()),
 }
 
 # What we use of them, or of objects that Tahoe hands us. Methods count ``self``.
