@@ -6,6 +6,8 @@ chosen moment, with whatever was asked of it by then.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,7 +15,7 @@ from tahoe_fastdl.core import records as r
 from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import EncodedFile, encode
-from .simulator import Mood, Simulation, World, read, spread
+from .simulator import PATIENCE_S, Mood, Simulation, World, read, spread
 
 SEGMENT = 128 * KIB
 
@@ -115,3 +117,22 @@ class Cost(SynchronousTestCase):
         simulation = Simulation(evolve(world, servers=(slow, *world.servers[1:])))
         self.seconds(simulation)
         self.assertLess(simulation.core.counters.bytes_received, 1.3 * file.size)
+
+
+class BeforeTheUeb(SynchronousTestCase):
+    """Servers that are silent from their first read on."""
+
+    def test_every_choice_of_servers(self) -> None:
+        """Whichever servers fall silent at once, k others are enough, without patience.
+
+        Also when all that was asked at first counts as stalled before the UEB is here.
+        """
+        file = encode(300_000, 3, 10, 3000)
+        for silent in combinations(range(10), 7):
+            specs = tuple(
+                evolve(spec, reads=(Mood.NEVER,)) if number in silent else spec
+                for number, spec in enumerate(spread(file, 10))
+            )
+            simulation = Simulation(World(file, specs, (read(0, file.size),)))
+            simulation.run(until=0.9 * PATIENCE_S)
+            simulation.check_end()

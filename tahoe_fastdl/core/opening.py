@@ -19,7 +19,7 @@ from .layout import V2_HEADER_SIZE, expected_layout, parse_header
 from .metadata import UEB_READ_SIZE
 from .plan import choose_shares, runs_of
 from .readers import Reader
-from .reads import Kind, Read
+from .reads import Kind, Read, Stage
 from .servers import CAUTIOUS_RATE, DEFAULT_LATENCY_S
 from .share import Fragment, Share
 from .window import KIB
@@ -241,6 +241,8 @@ class Opening:
             books.count_on(share, mask)
             share.ledger.on_asked(mask)
             read.mask, read.data_start = mask, data
+            if read.stage is Stage.STALLED:  # it will not get to that stage any more
+                share.late |= mask
         self._scouted.clear()
 
     def _take_scouted(self, share: Share, geometry: Geometry, todo: int) -> None:
