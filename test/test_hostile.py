@@ -17,7 +17,7 @@ from typing import Any
 from allmydata.immutable import layout
 from allmydata.interfaces import NoSharesError, NotEnoughSharesError
 from allmydata.util import log
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 
 from .gridcase import some_bytes
 from .shareedit import HASH_BYTES, edit_share, fields_of, flip, forge_ueb, overwrite, share_of
@@ -292,6 +292,39 @@ class HashChains(HostileCase):
                     edit_share(path, change)
                 await (self.right if len(bad) < 3 else self.named)(cap, data, (what, bad))
                 self.restore_all_shares(kept)
+
+    async def test_evidence_withheld(self) -> None:
+        """Wrong blocks, and no hashes to prove them by: others give them, or it is an error."""
+
+        def fail(_read: SpyRead) -> Any:
+            raise KeyError("no")
+
+        ways: list[Callable[[SpyRead], Any]] = [
+            fail,
+            lambda _read: succeed(b""),
+            lambda _read: Deferred(),
+        ]
+        data = some_bytes(100_000)
+        cap = await self.put(data, 2, 4, 3000)
+        spies = self.spy()
+        start, stop = fields_of(share_of(self.paths(cap)[0]))["blocks"]
+        for path in self.paths(cap, {0, 1}):
+            edit_share(path, overwrite(start + 20_000, b"wrong" * 10))
+        for way in ways:
+            for allowed in (1, 2, 3, 4):
+                answered = iter(range(allowed))
+
+                def answer(
+                    read: SpyRead, ask: Ask, way: Any = way, answered: Any = answered
+                ) -> Any:
+                    is_evidence = read.start >= stop and next(answered, None) is None
+                    return way(read) if is_evidence else ask()
+
+                before = sum(len(spy.reads) for spy in spies)
+                for spy in spies:
+                    spy.answer_read = answer
+                await self.named(cap, data, (way, allowed))
+                self.assertLess(sum(len(spy.reads) for spy in spies) - before, 200)
 
     async def test_true_blocks_with_chains_that_lie(self) -> None:
         """A share whose blocks are good is used although it cannot prove them."""
