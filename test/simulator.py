@@ -520,11 +520,16 @@ class Simulation(Loop):
             data = b""
         elif mood is Mood.GARBLED and data:
             data = flip(data, self.random.randrange(len(data)), self.random.randrange(1, 256))
-        server.busy_until = max(self.now, server.busy_until) + len(data) / server.spec.rate
-        delay_s = server.busy_until - self.now + server.spec.latency_s
         event: Answer = r.ReadAnswered(action.read, data)
         if mood is Mood.FAIL:
             event = r.ReadFailed(action.read, "gone")
+        self._transmit(number, event, len(data), mood)
+
+    def _transmit(self, number: int, event: Answer, length: int, mood: Mood) -> None:
+        """Let *event* come when the server has sent *length* bytes, one answer after another."""
+        server = self.servers[number]
+        server.busy_until = max(self.now, server.busy_until) + length / server.spec.rate
+        delay_s = server.busy_until - self.now + server.spec.latency_s
         if mood is not Mood.NEVER:
             self._after(delay_s, partial(self._come_back, event), mood)
 

@@ -6,18 +6,20 @@ chosen moment, with whatever was asked of it by then.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 
-from attrs import evolve
+from attrs import define, evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl.core import records as r
+from tahoe_fastdl.core.servers import NEVER
 from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import EncodedFile, encode
-from .simulator import PATIENCE_S, Mood, Simulation, World, read, spread
+from .simulator import PATIENCE_S, Answer, Mood, Simulation, World, read, spread
 
 SEGMENT = 128 * KIB
+HTTP_READS = 10
 
 
 class Mishap(Simulation):
@@ -58,8 +60,91 @@ class Mishap(Simulation):
         super()._come_back(event)
 
 
-class Cost(SynchronousTestCase):
-    """Seconds more than the same download takes without mishap."""
+@define
+class Flow:
+    """An answer on its way."""
+
+    server: int
+    event: Answer
+    left_bytes: float
+
+
+class SideBySide(Simulation):
+    """Servers that send all answers at once, as over HTTP, through a line that they share.
+
+    :param line_rate: of that line, bytes a second.
+    :param victim: the server that is *factor* times slower from *when* on; 0: silent.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        line_rate: float,
+        victim: int = 0,
+        when: float = NEVER,
+        factor: float = 1.0,
+    ) -> None:
+        self._line_rate = line_rate
+        self._flows: dict[int, Flow] = {}
+        self._flowed_at = 0.0
+        super().__init__(world)
+        if when != NEVER:
+            self.at(when, lambda: self._strike(victim, factor))
+
+    def _strike(self, victim: int, factor: float) -> None:
+        self._flow()
+        spec = self.servers[victim].spec
+        self.servers[victim].spec = evolve(spec, rate=spec.rate / factor if factor else 0.0)
+        self._watch()
+
+    def _transmit(self, number: int, event: Answer, length: int, mood: Mood) -> None:
+        flow = Flow(number, event, length)
+        self.at(self.now + self.servers[number].spec.latency_s, lambda: self._begin(flow))
+
+    def _begin(self, flow: Flow) -> None:
+        self._flow()
+        self._flows[flow.event.read] = flow
+        self._watch()
+
+    def _rates(self) -> dict[int, float]:
+        """Of each flow: its part of its server's rate, and no more than its part of the line."""
+        queues: dict[int, list[int]] = {}
+        for answer, flow in self._flows.items():
+            queues.setdefault(flow.server, []).append(answer)
+        own = dict.fromkeys(self._flows, 0.0)
+        for number, reads in queues.items():
+            spec = self.servers[number].spec
+            for answer in reads if spec.max_reads else reads[:1]:
+                own[answer] = spec.rate / (len(reads) if spec.max_reads else 1)
+        flowing = sum(rate > 0 for rate in own.values())
+        return {
+            answer: min(rate, self._line_rate / max(1, flowing)) for answer, rate in own.items()
+        }
+
+    def _flow(self) -> None:
+        """Move all bytes to where they are by now."""
+        passed_s, self._flowed_at = self.now - self._flowed_at, self.now
+        for answer, rate in self._rates().items():
+            self._flows[answer].left_bytes -= rate * passed_s
+
+    def _watch(self) -> None:
+        """Look again when the next answer is whole."""
+        rates = self._rates()
+        times = [flow.left_bytes / rates[i] for i, flow in self._flows.items() if rates[i]]
+        if times:
+            self.at(self.now + max(0.0, min(times)), self._arrive)
+
+    def _arrive(self) -> None:
+        self._flow()
+        whole = [answer for answer, flow in self._flows.items() if flow.left_bytes < 1]
+        for answer in whole:
+            self._come_back(self._flows.pop(answer).event)
+        if whole:
+            self._watch()
+
+
+class MishapCase(SynchronousTestCase):
+    """What a mishap costs: seconds more than the same download takes without."""
 
     def most(self, world: World, factor: float) -> tuple[float, float]:
         """The most that a mishap costs, whenever it comes, and the time without one."""
@@ -75,12 +160,19 @@ class Cost(SynchronousTestCase):
         (reader,) = simulation.readers.values()
         return reader.ended_at
 
-    def world(self, file: EncodedFile, servers: int, rate: float, latency_s: float) -> World:
+    def world(
+        self, file: EncodedFile, servers: int, rate: float, latency_s: float, max_reads: int = 0
+    ) -> World:
         """Servers alike, and a reader of the whole file."""
         specs = tuple(
-            evolve(spec, rate=rate, latency_s=latency_s) for spec in spread(file, servers)
+            evolve(spec, rate=rate, latency_s=latency_s, max_reads=max_reads)
+            for spec in spread(file, servers)
         )
         return World(file, specs, (read(0, file.size),), patience_s=600.0)
+
+
+class OneAfterAnother(MishapCase):
+    """Servers that answer one request after another, as over Foolscap."""
 
     def test_hung(self) -> None:
         """A server that hangs, at the start or later, costs less than a second."""
@@ -117,6 +209,51 @@ class Cost(SynchronousTestCase):
         simulation = Simulation(evolve(world, servers=(slow, *world.servers[1:])))
         self.seconds(simulation)
         self.assertLess(simulation.core.counters.bytes_received, 1.3 * file.size)
+
+
+class OverHttp(MishapCase):
+    """Servers that send all their answers side by side, and take ten requests at once."""
+
+    def test_no_mishap(self) -> None:
+        """Nobody is late because what it was asked for later comes as soon as the first."""
+        for size, k, n, segment, line_rate in (
+            (40_000_000, 3, 10, MIB, 12.5e6),
+            (20_000_000, 3, 10, SEGMENT, 4e6),
+            (20_000_000, 20, 40, SEGMENT, 8e6),
+        ):
+            world = self.world(encode(size, k, n, segment), 6, 10e6, 0.02, HTTP_READS)
+            simulation = SideBySide(world, line_rate)
+            took_s = self.seconds(simulation)
+            self.assertEqual(simulation.core.counters.replaced, 0, (size, k, line_rate))
+            self.assertLess(took_s, 1.1 * size / line_rate + 0.2)
+
+    def test_hung(self) -> None:
+        """A server that hangs costs less than a second, whenever it does."""
+        world = self.world(encode(40_000_000, 3, 10, MIB), 6, 10e6, 0.02, HTTP_READS)
+        plain_s = self.seconds(SideBySide(world, 12.5e6))
+        for victim, part in product(range(6), (0.1, 0.4, 0.9)):
+            mishap = SideBySide(world, 12.5e6, victim, part * plain_s, factor=0.0)
+            self.assertLess(self.seconds(mishap), plain_s + 1.0, (victim, part))
+
+    def test_hung_with_all_slots_taken(self) -> None:
+        """What waited for a slot of the server that hangs is asked of others too."""
+        world = self.world(encode(6_000_000, 3, 10, SEGMENT), 6, 5e6, 0.02, max_reads=2)
+        plain_s = self.seconds(SideBySide(world, 30e6))
+        for victim, part in product(range(6), (0.2, 0.4, 0.5, 0.6)):
+            mishap = SideBySide(world, 30e6, victim, part * plain_s, factor=0.0)
+            self.assertLess(self.seconds(mishap), plain_s + 1.0, (victim, part))
+
+    def test_slow(self) -> None:
+        """A server that becomes ten times slower costs less than a seventh of the time.
+
+        Also where each segment needs most of the servers.
+        """
+        for k, n, rate, line_rate in ((3, 10, 10e6, 12.5e6), (20, 40, 2e6, 8e6)):
+            world = self.world(encode(60_000_000, k, n, MIB), 8, rate, 0.02, HTTP_READS)
+            plain_s = self.seconds(SideBySide(world, line_rate))
+            for victim in (0, 7):
+                mishap = SideBySide(world, line_rate, victim, 0.4 * plain_s, factor=10.0)
+                self.assertLess(self.seconds(mishap), 1.15 * plain_s, (k, victim))
 
 
 class BeforeTheUeb(SynchronousTestCase):

@@ -88,6 +88,17 @@ class Covering:
             self._books.counters.replaced += 1
             read.share.late |= mask
             self._books.rows.uncover(mask)
+        self._take_back_waiting(read)
+
+    def _take_back_waiting(self, read: Read) -> None:
+        """What waits for a slot of that server would wait as long, and is nobody's late read."""
+        books = self._books
+        for share in books.shares.values():
+            if share.server == read.share.server:
+                waiting = share.ledger.desire()
+                if waiting:
+                    share.ledger.on_unwanted(waiting)
+                    books.rows.uncover(waiting)
 
     def _spare(self, read: Read, mask: int) -> int:
         """Those of the blocks in *mask* that some share could give on which nobody counts."""
@@ -199,7 +210,8 @@ class Covering:
             most = -(-run // max(1, rounds))
         length = min(run, most, MAX_ADMITTED_SEGMENTS // 2)
         rows = books.rows
-        flight = books.bytes_of(rows.admitted & ~rows.decoding)
+        is_waiting = bool(rows.admitted & ~rows.decoding)
+        flight = books.reads.bytes_awaited  # about as many bytes of shares as of the file
         if count_bits(rows.admitted) >= MAX_ADMITTED_SEGMENTS:
             return 0
         if not reader.todo & rows.admitted:
@@ -221,7 +233,7 @@ class Covering:
         elif not flight:
             length = min(length, max(1, depth // size))
         while not books.has_room(length * size):
-            if flight or (length == 1 and (self._will_free() or not account.is_alone())):
+            if is_waiting or (length == 1 and (self._will_free() or not account.is_alone())):
                 books.wait_for_room(length * size)
                 return None
             if length == 1:

@@ -285,6 +285,7 @@ class Download:
         read = books.reads.take(event.read)
         if read is None:
             books.counters.bytes_wasted += len(event.data)
+            books.reads.on_stray(event.read, now)
             return
         server = books.servers[read.share.server]
         server.on_answered(len(event.data), read.length, read.sending, now)

@@ -30,6 +30,12 @@ LATE_FLOOR_S = 0.3
 STALLED_FACTOR = 10.0
 STALLED_FLOOR_S = 1.5
 
+# Over HTTP: who says nothing at all for this many times what all that it owes was to take is
+# silent.  Its next answer is due long before, so less is needed than for a single read.
+SILENT_FACTOR = 1.5
+# What is slower than this part of what was expected is not excused by others being as slow.
+LEAST_PACE = 0.5
+
 NEVER = float("-inf")
 
 
@@ -40,12 +46,17 @@ class Sending:
     at: float
     queued_bytes: int  # with this read, all that it owed us
     received_bytes: int
+    rate: float | None
     late_at: float
     stalled_at: float
 
 
 class Server:
-    """The record of one server.  ``max_reads`` 0 means no limit."""
+    """The record of one server.
+
+    :param max_reads: to have on their way at once; over HTTP, where answers come side by
+        side. 0: no limit, and they come one after another, as over Foolscap.
+    """
 
     def __init__(self, max_reads: int = 0) -> None:
         self.max_reads = max_reads
@@ -54,6 +65,7 @@ class Server:
         self.deviation_s = 0.0
         self._was_late = False  # the newest small answer
         self.rate: float | None = None
+        self.pace: float | None = None  # the newest rate, as a part of what was expected
         self.received_bytes = 0  # what the rate is known from
         self.answered_at = NEVER  # the newest answer, monotonic seconds
         self.reads_in_flight = 0
@@ -74,6 +86,15 @@ class Server:
     def _seconds(self, length: int, default_rate: float) -> float:
         latency = DEFAULT_LATENCY_S if self.latency_s is None else self.latency_s
         return latency + length / (default_rate if self.rate is None else self.rate)
+
+    def owed_bytes(self, sending: Sending) -> int:
+        """What may come before the last byte of a read that is on its way, with that read.
+
+        Side by side, what was asked after it comes as soon.
+        """
+        if self.max_reads == 0:
+            return sending.queued_bytes
+        return max(sending.queued_bytes, self.bytes_in_flight)
 
     def on_latency(self, seconds: float) -> None:
         """A small question (DYHB, a header) took this long.
@@ -97,7 +118,8 @@ class Server:
         self.reads_in_flight += 1
         self.bytes_in_flight += length
         queued = self.bytes_in_flight
-        return Sending(now, queued, self.received_bytes, *self.deadlines(queued, now))
+        late_at, stalled_at = self.deadlines(queued, now)
+        return Sending(now, queued, self.received_bytes, self.rate, late_at, stalled_at)
 
     def deadlines(
         self, length: int, sent: float, default_rate: float = CAUTIOUS_RATE
@@ -110,6 +132,22 @@ class Server:
         expected = self._seconds(length, default_rate)
         stalled = max(STALLED_FLOOR_S, STALLED_FACTOR * expected + 4 * self.deviation_s)
         return sent + self._late_s(expected), sent + stalled
+
+    def silent_s(self, next_length: int, default_rate: float, pace: float | None) -> float:
+        """For how many seconds it may say nothing while it owes us answers.
+
+        :param next_length: of the answer that comes next, at most, bytes.  Side by side all
+            may come at the end, together.
+        :param pace: that of other servers since, if known.  If they are slower than they were
+            thought to be, it is the line that they share.
+        """
+        if self.max_reads == 0:
+            factor, pace = LATE_FACTOR, 1.0 if pace is None else pace
+        else:
+            factor, pace = SILENT_FACTOR, LEAST_PACE if pace is None else pace
+            next_length = self.bytes_in_flight
+        expected = self._seconds(next_length, default_rate) / min(1.0, max(pace, LEAST_PACE))
+        return max(LATE_FLOOR_S, factor * expected + 4 * self.deviation_s)
 
     def _late_s(self, expected: float) -> float:
         """After how many seconds an answer is late that was expected after *expected*."""
@@ -130,6 +168,7 @@ class Server:
             passed = max(passed - self.latency_s, passed / 4)
         sample = came / max(passed, 1e-3)
         weight = SMOOTHING * min(1.0, came / FULL_RATE_SAMPLE_BYTES)
+        self.pace = None if sending.rate is None else sample / sending.rate
         self.rate = sample if self.rate is None else self.rate + weight * (sample - self.rate)
 
     def on_retired(self, asked_length: int) -> None:
