@@ -39,7 +39,7 @@ MIN_DEPTH_BYTES = 512 * KIB
 # shares the line with them and would hold up the first byte.
 FIRST_STRIPE_S = 0.05
 # A rate is trusted for so many times the bytes that it was measured with.
-TRUST = 4
+TRUST = 12
 
 # Decoding that takes longer than this is worth waiting for the last servers' shares.
 DEAR_S = 0.02
