@@ -103,7 +103,7 @@ class Reads(SynchronousTestCase):
         self.assertIs(Stage.LATE, first.stage)
         self.assertIs(first, moved)
         self.assertEqual([], self.book.take_overdue(0.29 + first.late_at))
-        self.assertEqual([first], self.book.take_overdue(0.31 + first.late_at))
+        self.assertEqual([first], self.book.take_overdue(0.36 + first.late_at))
         self.assertIs(Stage.STALLED, first.stage)
 
     def test_side_by_side(self) -> None:

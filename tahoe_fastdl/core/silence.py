@@ -8,6 +8,7 @@ out before its reads are late one by one, and gives none of them.
 from __future__ import annotations
 
 import heapq
+import math
 from statistics import median_low
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from .servers import CAUTIOUS_RATE, LATE_FLOOR_S, Server
 
 if TYPE_CHECKING:
     from .reads import Read
+
+# Servers are looked at together, so often at most: each look alone would wake the node.
+TICK_S = 0.05
 
 
 class SilenceWatch:
@@ -43,7 +47,8 @@ class SilenceWatch:
 
     def _look(self, number: int, when: float) -> None:
         self._watched.add(number)
-        heapq.heappush(self._looks, (when, number))
+        tick = math.ceil(when / TICK_S) * TICK_S
+        heapq.heappush(self._looks, (max(tick, when), number))
 
     def next_look(self) -> float | None:
         """When the next server has to be looked at."""
