@@ -127,6 +127,8 @@ class Edits(Case):
             return
         os.seteuid(NOBODY)
         try:
+            if not os.access(errors.__file__, os.R_OK, effective_ids=True):
+                raise SkipTest("nobody but root can read what is installed here")
             yield
         finally:
             os.seteuid(0)

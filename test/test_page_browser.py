@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import allmydata
 from twisted.trial.unittest import SynchronousTestCase
 
 from . import pagedocs
@@ -116,7 +117,7 @@ class Overview(PageCase):
         text = page.text()
         self.assertIn("Nothing has been downloaded", text)
         self.assertIn("On:", text)
-        self.assertRegex(text, r"tahoe-fastdl \d.*Tahoe-LAFS 1\.20")
+        self.assertRegex(text, rf"tahoe-fastdl \d.*Tahoe-LAFS {re.escape(allmydata.__version__)}")
         for gone in ("#running", "#recent"):
             self.assertTrue(page.eval(f"document.querySelector('{gone}').hidden"), gone)
         self.picture(page, "empty", 700)
@@ -267,8 +268,6 @@ class Viewer(PageCase):
         page = self.open("page", f"download?id={self.stage.newest(client)}")
         page.until("document.querySelector('.verdict-text')?.textContent")
         self.assertIn(silent, page.text(".verdict-text"))
-        named = page.eval("document.querySelector('.verdict').dataset.server")
-        self.assertNotEqual(named, "")
         self.assertRegex(page.text(".panel table"), f"{silent}.*")
         self.drawn(page)
         self.picture(page, "silent-server", 1250)
