@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -136,8 +138,8 @@ class Reads(SynchronousTestCase):
 
         @examples(100)
         @given(st.randoms(use_true_random=False), st.integers(32, 200), st.integers(1, 3000))
-        def check(random: object, capacity: int, count: int) -> None:
-            rand = random.random  # type: ignore[attr-defined]  # hypothesis's own Random
+        def check(source: Random, capacity: int, count: int) -> None:
+            rand = source.random
             table = ReadTable(capacity, capacity // 8)
             out: list[int] = []
             patience = rand() * 40
@@ -145,7 +147,7 @@ class Reads(SynchronousTestCase):
                 self.send(table, read, HEDGE if rand() < 0.1 else 0)
                 out.append(read)
                 while out and len(out) > patience * rand():
-                    ended = out.pop(int(rand() * len(out)))
+                    ended = out.pop(source.randrange(len(out)))
                     table.end(ended, ended + 0.25, FAILED if rand() < 0.1 else DONE, 0)
                 self.assertLessEqual(len(table), capacity)
             rows = list(table.rows())
