@@ -86,6 +86,18 @@ class LinesTests(SynchronousTestCase):
         self.assertAlmostEqual(self.ends["short"], 0.1 + 0.2, places=6)
         self.assertAlmostEqual(self.ends["long"], 0.1 + 0.4, places=6)
 
+    def test_in_order_through_the_downlink(self) -> None:
+        """Two answers of a quick server come one after another, beside another server's."""
+        downlink = Downlink(self.timeline, 1e6)
+        quick = server(self.timeline, downlink, rate=1e9)
+        for name in ("first", "second"):
+            self.ask(name, quick, 100_000)
+        self.ask("other", server(self.timeline, downlink, rate=1e9), 400_000)
+        self.timeline.run()
+        times = [self.ends[name] for name in ("first", "second", "other")]
+        for time_s, expected_s in zip(times, (0.3, 0.5, 0.7)):
+            self.assertAlmostEqual(time_s, expected_s, delta=0.01)
+
     def test_slow_server_on_shared_line(self) -> None:
         """A server that is slower than its part of the downlink takes its own time."""
         self.ask("slow", server(self.timeline, Downlink(self.timeline, 1e8)), 500_000)

@@ -9,7 +9,8 @@ Pure and seeded. What is modelled of one server, reached over one connection:
   asked; and its death: from then on an error for whatever is asked, or silence until
   the connection is found broken.
 
-The downlink is shared by all servers in equal parts (fluid fair queueing). An answer is
+The downlink is shared by all servers in equal parts (fluid fair queueing), and carries
+one answer of each after another. An answer is
 through when both its server and the downlink had time for its bytes; so a slow
 server's bytes may pass the downlink ahead of themselves, and no line ever carries
 more than its rate. The client handles one answer after another.
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -169,6 +171,7 @@ class Server:
     _free_at: float = 0.0
     _last_due: float = 0.0
     _pauses_at: float = float("inf")
+    _queue: deque[tuple[int, Act]] = field(default_factory=deque)  # the first is in the downlink
 
     def __post_init__(self) -> None:
         trouble = self.trouble
@@ -199,7 +202,7 @@ class Server:
         self.sent_bytes += length
         if self.downlink.rate:
             arrive = partial(self._arrive, served_at, done)
-            self.timeline.at(start, lambda: self.downlink.carry(length, arrive))
+            self.timeline.at(start, lambda: self._send(length, arrive))
         else:
             self._arrive(served_at, done)
 
@@ -217,6 +220,17 @@ class Server:
         length_s = min(trouble.pause_most_s, length_s)
         self._pauses_at += length_s + self.random.expovariate(1 / trouble.pause_every_s)
         return length_s
+
+    def _send(self, length: int, arrive: Act) -> None:
+        self._queue.append((length, arrive))
+        if len(self._queue) == 1:
+            self.downlink.carry(length, self._send_next)
+
+    def _send_next(self) -> None:
+        _length, arrive = self._queue.popleft()
+        if self._queue:
+            self.downlink.carry(self._queue[0][0], self._send_next)
+        arrive()
 
     def _arrive(self, served_at: float, done: Callable[[bool], None]) -> None:
         """The downlink is through with it; half a round trip later it is here."""
