@@ -121,8 +121,12 @@ class Driver:
         hub.downloads.add(self)
 
     def is_usable(self, storage_broker: Any) -> bool:
-        """Whether it asks the servers of this broker, and all of those it found are there."""
-        return self._broker is storage_broker and self._wire.is_connected()
+        """Whether it runs, asks the servers of this broker, and all that it found are there.
+
+        One that nobody reads may break as well: an answer of a read that was replaced can come
+        at any time.
+        """
+        return self._running and self._broker is storage_broker and self._wire.is_connected()
 
     def adopt(
         self,
