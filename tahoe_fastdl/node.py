@@ -91,6 +91,9 @@ class _SegmentSink:
     def __init__(self, on_done: Callable[[Any], None]) -> None:
         self._on_done = on_done
 
+    def on_decrypted(self, seconds: float) -> None:
+        """Nothing is: the segment stays ciphertext."""
+
     def take(self, start: int, data: memoryview) -> None:
         """The segment, always in one piece."""
         self._on_done((start, bytes(data), 0.0))

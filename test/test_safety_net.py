@@ -32,8 +32,8 @@ from tahoe_fastdl.core.rows import Rows
 from tahoe_fastdl.core.share import Share
 from tahoe_fastdl.core.window import Account
 from tahoe_fastdl.node import FastDownloadNode
-from tahoe_fastdl.shell import driver as driver_module
-from tahoe_fastdl.shell import worker
+from tahoe_fastdl.shell import batches, worker
+from tahoe_fastdl.shell.batches import Batches
 from tahoe_fastdl.shell.delivery import Delivery
 from tahoe_fastdl.shell.driver import Driver
 from tahoe_fastdl.shell.finder import Finder
@@ -101,11 +101,11 @@ STAGES = {
     "keeping_blocks": Stage(Share, "keep_blocks", 2),
     "starting_a_worker": Stage(Proving, "_start"),
     "starting_another_worker": Stage(Proving, "_start", 2),
-    "handing_to_a_worker": Stage(Driver, "_decode"),
-    "decoding": Stage(driver_module, "decode_batch"),
-    "decoding_later": Stage(driver_module, "decode_batch", 2),
+    "handing_to_a_worker": Stage(Batches, "decode"),
+    "decoding": Stage(batches, "decode_batch"),
+    "decoding_later": Stage(batches, "decode_batch", 2),
     "decrypting": Stage(worker, "crypt"),
-    "a_decoded_batch": Stage(Driver, "_on_decoded"),
+    "a_decoded_batch": Stage(Batches, "_on_decoded"),
     "entering_a_batch": Stage(Proving, "finish", 2),
     "delivering": Stage(Driver, "_deliver"),
     "writing": Stage(Delivery, "take"),

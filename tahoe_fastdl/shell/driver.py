@@ -1,6 +1,6 @@
 """Drives one download: events in, actions out, one timer.
 
-Owns the core, the wire, the finder and the decoded batches of one file.
+Owns the core of one file, its wire, finder and batches, and who reads it.
 Decides nothing.  Events that come while actions are being carried out wait
 their turn, so actions are obeyed in order.
 """
@@ -13,21 +13,19 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from allmydata.util import log
-from allmydata.util.cputhreadpool import defer_to_thread
 from foolscap.api import eventually
-from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..core import records as r
 from ..core.download import Download, Options
 from ..errors import FileTooLarge
+from .batches import Batches
 from .finder import Finder
 from .hub import Hub
 from .waiting import Waiting
 from .watcher import Watcher, facts_of_file
 from .wire import Wire
-from .worker import Decoded, decode_batch
 
 # How often the counters of all shares are added up while a download runs.
 ACCOUNT_S = 0.25
@@ -42,7 +40,10 @@ def file_key(verifycap: Any) -> bytes:
 class Sink(Protocol):
     """Where decoded bytes go."""
 
-    readkey: bytes | None
+    readkey: bytes | None  # None: they stay ciphertext
+
+    def on_decrypted(self, seconds: float) -> None:
+        """A batch took so long to decrypt; its bytes follow."""
 
     def take(self, start: int, data: memoryview) -> None:
         """File bytes from *start*."""
@@ -70,30 +71,14 @@ class Driver:
         self.key = file_key(verifycap)
         self._hub = hub
         self._broker = storage_broker
-        self._status = download_status
         self._on_broken = on_broken
         self._on_idle = on_idle
-        self.core = Download(
-            verifycap.size,
-            verifycap.needed_shares,
-            verifycap.total_shares,
-            verifycap.uri_extension_hash,
-            hub.budget,
-            hub.servers,
-            Options(
-                verify_blocks=hub.settings.verify == "blocks",
-                patience_s=hub.settings.patience,
-                segment_size_hint=hub.segment_size_hint,
-            ),
-        )
-        self.watcher: Watcher | None = None
-        if hub.recorder is not None:
-            self.watcher = Watcher(
-                self.core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status
-            )
+        self.core = _core_of(verifycap, hub)
+        self.watcher = _watcher_of(self.core, verifycap, hub, download_status)
         self._receive = self.core.receive if self.watcher is None else self.watcher.receive
         self._waiting = Waiting(download_status)
         self._wire = Wire(self.feed, download_status, self.break_off)
+        self._batches = Batches(self.feed, download_status, self.break_off, self.watcher)
         self._finder = Finder(
             hub,
             storage_broker,
@@ -107,9 +92,6 @@ class Driver:
         )
         self._sinks: dict[int, Sink] = {}
         self._on_size: dict[int, Callable[[int], None]] = {}
-        self._on_range: dict[int, Callable[[int, int], None]] = {}
-        self._decoded: dict[int, Decoded] = {}
-        self._segment_events: dict[int, list[tuple[int, Any]]] = {}
         self._events: deque[r.Event] = deque()
         self._obeying = False
         self._turn_scheduled = False
@@ -135,13 +117,13 @@ class Driver:
         on_idle: Callable[[], None],
     ) -> None:
         """Work for another node from now on; it had no readers."""
-        self._status = download_status
         self._on_broken = on_broken
         self._on_idle = on_idle
         if self.watcher is not None:
             self.watcher.adopt(download_status)
         self._waiting = Waiting(download_status)
         self._wire.report_to(download_status)
+        self._batches.report_to(download_status)
         self._finder.report_to(download_status)
 
     # -- readers --------------------------------------------------------------
@@ -157,15 +139,15 @@ class Driver:
         reader: int,
         sink: Sink,
         on_size: Callable[[int], None] | None = None,
-        on_range: Callable[[int, int], None] | None = None,
     ) -> None:
-        """A reader joins with *event*; *sink* gets its bytes or its failure."""
+        """A reader joins with *event*; *sink* gets its bytes or its failure.
+
+        :param on_size: gets the segment size in bytes, of one that asks for that.
+        """
         self._guard(self._hub.begin)
         self._sinks[reader] = sink
         if on_size is not None:
             self._on_size[reader] = on_size
-        if on_range is not None:
-            self._on_range[reader] = on_range
         self.feed(event)
 
     def delivered(self, reader: int, position: int) -> None:
@@ -174,18 +156,20 @@ class Driver:
 
     def leave(self, reader: int) -> None:
         """The reader wants nothing more."""
-        self._sinks.pop(reader, None)
-        self._on_size.pop(reader, None)
-        self._on_range.pop(reader, None)
+        self._forget(reader)
         self.feed(r.ReaderLeft(reader))
+
+    def _forget(self, reader: int) -> tuple[Sink | None, Callable[[int], None] | None]:
+        """Nothing more goes to this reader; gives what of its own waited for it."""
+        return self._sinks.pop(reader, None), self._on_size.pop(reader, None)
 
     def stop(self) -> None:
         """Nothing goes out any more and nothing is delivered."""
         self._running = False
         self._wire.stop()
         self._finder.stop()
+        self._batches.stop()
         self._sinks.clear()
-        self._decoded.clear()
         self._events.clear()
         self._set_timer(None)
         self._hub.downloads.discard(self)
@@ -330,7 +314,7 @@ class Driver:
         elif isinstance(action, r.Deliver):
             self._deliver(action)
         elif isinstance(action, r.DropBatch):
-            self._decoded.pop(action.batch, None)
+            self._batches.drop(action.batch)
         elif isinstance(action, r.FindShares):
             self._finder.find()
         elif isinstance(action, r.AdviseCorrupt):
@@ -339,23 +323,18 @@ class Driver:
         elif isinstance(action, r.FailReader):
             self._fail(action)
         elif isinstance(action, r.TellSegmentSize):
-            tell = self._on_size.pop(action.reader, None)
-            self._sinks.pop(action.reader, None)
+            _sink, tell = self._forget(action.reader)
             if tell is not None:
                 tell(action.segment_size)
         else:
-            tell_range = self._on_range.pop(action.reader, None)
-            if tell_range is not None:
-                tell_range(action.start, action.stop)
+            assert isinstance(action, r.ReaderResolved)  # which only a recording cares about
 
     def _fail(self, action: r.FailReader) -> None:
         if isinstance(action.error, FileTooLarge):
             self.stop()
             self._on_broken(Failure(action.error))
             return
-        sink = self._sinks.pop(action.reader, None)
-        self._on_size.pop(action.reader, None)
-        self._on_range.pop(action.reader, None)
+        sink, _tell = self._forget(action.reader)
         if sink is not None:
             sink.fail(Failure(action.error))
 
@@ -363,63 +342,38 @@ class Driver:
         geometry = self.core.geometry
         assert geometry is not None
         self._hub.learn_segment_size(geometry)
-        started = time.time()
-        events = []
-        for segnum in range(action.first, action.stop):
-            event = self._status.add_segment_request(segnum, started)
-            event.activate(started)
-            events.append((segnum, event))
-        self._segment_events[action.batch] = events
-        keys = {sink.readkey for sink in self._sinks.values()}
-        d = defer.ensureDeferred(
-            defer_to_thread(
-                decode_batch,
-                action,
-                geometry,
-                frozenset(key for key in keys if key is not None),
-                None in keys,
-            )
-        )
-        d.addCallback(self._on_decoded, action, started)
-        d.addErrback(self.break_off)
-
-    def _on_decoded(self, decoded: Decoded, action: r.Decode, started: float) -> None:
-        if not self._running:
-            return
-        geometry = self.core.geometry
-        assert geometry is not None
-        if self.watcher is not None:
-            self.watcher.worked(
-                decoded.began, decoded.spent(), action.first, action.stop, decoded.thread
-            )
-        finished = time.time()
-        self._status.add_misc_event("decode", started, started + decoded.decode_s)
-        self._status.add_misc_event(
-            "CThash", started + decoded.decode_s, started + decoded.decode_s + decoded.hash_s
-        )
-        if decoded.plaintexts:
-            self._status.add_misc_event("AES", finished - decoded.decrypt_s, finished)
-        for segnum, event in self._segment_events.pop(action.batch, []):
-            if segnum in decoded.bad:
-                event.error(finished)
-            else:
-                event.deliver(
-                    finished,
-                    geometry.segment_start(segnum),
-                    geometry.segment_length(segnum),
-                    decoded.decode_s,
-                )
-        self._decoded[action.batch] = decoded
-        self.feed(r.BatchDecoded(action.batch, decoded.bad))
+        self._batches.decode(action, geometry, {sink.readkey for sink in self._sinks.values()})
 
     def _deliver(self, action: r.Deliver) -> None:
         sink = self._sinks.get(action.reader)
-        decoded = self._decoded.get(action.batch)
+        decoded = self._batches.get(action.batch)
         if sink is None or decoded is None:
             return
         view = memoryview(decoded.text(sink.readkey))
         data = view[action.start - decoded.start : action.stop - decoded.start]
-        note = getattr(sink, "on_decrypted", None)
-        if note is not None and sink.readkey is not None:
-            note(decoded.decrypt_s)
+        if sink.readkey is not None:
+            sink.on_decrypted(decoded.decrypt_s)
         sink.take(action.start, data)
+
+
+def _core_of(verifycap: Any, hub: Hub) -> Download:
+    return Download(
+        verifycap.size,
+        verifycap.needed_shares,
+        verifycap.total_shares,
+        verifycap.uri_extension_hash,
+        hub.budget,
+        hub.servers,
+        Options(
+            verify_blocks=hub.settings.verify == "blocks",
+            patience_s=hub.settings.patience,
+            segment_size_hint=hub.segment_size_hint,
+        ),
+    )
+
+
+def _watcher_of(core: Download, verifycap: Any, hub: Hub, download_status: Any) -> Watcher | None:
+    """What tells a recording of this download; None: nobody records."""
+    if hub.recorder is None:
+        return None
+    return Watcher(core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status)
