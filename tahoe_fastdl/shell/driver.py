@@ -21,10 +21,11 @@ from ..core import records as r
 from ..core.download import Download, Options
 from ..errors import FileTooLarge
 from .batches import Batches
+from .facts import facts_of_file
 from .finder import Finder
 from .hub import Hub
 from .waiting import Waiting
-from .watcher import Watcher, facts_of_file
+from .watcher import Watcher
 from .wire import Wire
 
 # How often the counters of all shares are added up while a download runs.

@@ -15,9 +15,10 @@ from twisted.internet import defer
 from twisted.python.failure import Failure
 
 from ..core import records as r
+from .facts import server_name
 from .hub import Hub
 from .watcher import Watcher
-from .wire import RemoteShare, Wire, _name
+from .wire import RemoteShare, Wire
 
 Tell = Callable[["list[int] | None"], None]
 
@@ -119,7 +120,7 @@ class Finder:
             log.msg(
                 format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over"
                 " with %(more)d others",
-                server=_name(server),
+                server=server_name(server),
                 shnum=repr(strange[0])[:40],
                 total=self._total_shares,
                 more=len(strange) - 1,
@@ -141,7 +142,7 @@ class Finder:
         tell(None)
         log.msg(
             format="fastdl: %(server)s cannot say which shares it has: %(why)s",
-            server=_name(server),
+            server=server_name(server),
             why=failure.getErrorMessage()[:200],
             level=log.UNUSUAL,
             facility="tahoe.fastdl",
