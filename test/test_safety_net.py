@@ -70,7 +70,7 @@ STAGES = {
     "numbering_a_reader": Stage(Driver, "new_reader"),
     "numbering_another_reader": Stage(Driver, "new_reader", 2),
     "making_the_delivery": Stage(node_module, "_ReadDelivery"),
-    "joining": Stage(Hub, "begin"),
+    "joining": Stage(Hub, "on_reader_joining"),
     "the_first_event": Stage(Download, "receive"),
     "a_later_event": Stage(Download, "receive", 9),
     "searching": Stage(Finder, "find"),

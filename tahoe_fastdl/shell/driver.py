@@ -145,7 +145,7 @@ class Driver:
 
         :param on_size: gets the segment size in bytes, of one that asks for that.
         """
-        self._guard(self._hub.begin)
+        self._guard(self._hub.on_reader_joining)
         self._sinks[reader] = sink
         if on_size is not None:
             self._on_size[reader] = on_size
@@ -225,7 +225,7 @@ class Driver:
 
     def _end_turn(self) -> None:
         self.feed(r.TurnEnded(self._hub.cpu_busy()))
-        if self.is_stopped():
+        if self._is_stopped():
             return
         self._set_timer(self.core.next_deadline())
         self._waiting.tell(map(self._wire.name_of, self.core.watching.awaited()), time.time())
@@ -237,7 +237,7 @@ class Driver:
         if not self._sinks and not self.core.readers:
             self._on_idle()
 
-    def is_stopped(self) -> bool:
+    def _is_stopped(self) -> bool:
         """Whether nothing goes out any more; any event may have led to that."""
         return not self._running
 

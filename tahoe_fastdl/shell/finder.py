@@ -40,9 +40,13 @@ class Finder:
         wire: Wire,
         feed: Callable[[r.Event], None],
         on_broken: Callable[[Failure], None],
-        watcher: Watcher | None = None,
+        watcher: Watcher | None,
     ) -> None:
-        """:param on_broken: gets an error of our own while an answer is taken."""
+        """
+        :param wire: is told of each share that is found.
+        :param feed: gets the events.
+        :param on_broken: gets an error of our own while an answer is taken.
+        """
         self._hub = hub
         self._broker = storage_broker
         self._storage_index = storage_index

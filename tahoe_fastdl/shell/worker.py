@@ -40,7 +40,7 @@ class Decoded:
     start: int
     ciphertext: bytes | None  # None: every reader wants plaintext
     plaintexts: dict[bytes, bytes]  # by read key
-    bad: tuple[int, ...]
+    bad: tuple[int, ...]  # segments that do not match their leaf
     decode_s: float
     hash_s: float
     decrypt_s: float
@@ -122,6 +122,10 @@ def decode_batch(
 
     Runs in any thread.  A segment that does not match is named in ``bad``;
     its bytes are in the result and must not be delivered.
+
+    :param geometry: of the file that *job* is from.
+    :param readkeys: of all that want plaintext.
+    :param keep_ciphertext: somebody wants that.
     """
     began, began_at = time.perf_counter(), time.monotonic()
     start = geometry.segment_start(job.first)

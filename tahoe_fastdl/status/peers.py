@@ -29,7 +29,7 @@ ENDS = ("done", "failed", "stopped", "fallback")
 
 
 class Histogram:
-    """How many values fell below each bound.  Bounds are upper ends, inclusive."""
+    """How many values fell into each range; *bounds* are the upper ends, inclusive."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
