@@ -99,7 +99,7 @@ class Driver:
         self._timer: IDelayedCall | None = None
         self._running = True
         self._next_reader = 0
-        self._counted = (0, 0, 0, 0)
+        self._counted: dict[str, int] = {}  # what the hub was told of each counter
         self._accounted = 0.0
         hub.downloads.add(self)
 
@@ -293,16 +293,18 @@ class Driver:
             self._set_timer(self.core.next_deadline())
 
     def _account(self) -> None:
-        counters = self.core.counters
-        changes = counters.changes + sum(s.ledger.changes for s in self.core.shares.values())
-        plans = counters.plans + sum(s.ledger.recomputations for s in self.core.shares.values())
-        now = (changes, plans, counters.hedges + counters.replaced, counters.inquests)
-        for name, new, old in zip(
-            ("changes", "recomputations", "hedges", "inquests"), now, self._counted
-        ):
-            if new > old:
-                self._hub.count(name, new - old)
-        self._counted = tuple(max(pair) for pair in zip(now, self._counted))  # type: ignore[assignment]
+        counters, standing = self.core.counters, self.core.watching.standing()
+        now = {
+            "changes": standing.changes,
+            "recomputations": standing.recomputations,
+            "hedges": counters.hedges + counters.replaced,
+            "inquests": counters.inquests,
+        }
+        for name, number in now.items():
+            counted = self._counted.get(name, 0)
+            if number > counted:  # it falls when shares go, and what was counted stays
+                self._hub.count(name, number - counted)
+                self._counted[name] = number
 
     # -- actions --------------------------------------------------------------
 
