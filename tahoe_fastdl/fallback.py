@@ -75,6 +75,6 @@ def finish_on_stock(stock: Any, delivery: Delivery, whose: str) -> None:
         level=log.UNUSUAL,
         facility="tahoe.fastdl",
     )
-    d = stock.read(_Relay(delivery, target), position, stop - position)
+    d = defer.maybeDeferred(stock.read, _Relay(delivery, target), position, stop - position)
     d.addCallbacks(lambda _: delivery.hand_back(None), delivery.hand_back)
     d.addErrback(log.err, "fastdl: error at the end of a fallback", level=log.WEIRD)

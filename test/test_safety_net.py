@@ -220,6 +220,21 @@ class SafetyNet(GridCase):
             self.assertEqual(self.hub.totals["downloads"], 1)
             await self.nothing_is_left()
 
+    async def test_stock_that_refuses_a_read(self) -> None:
+        """If stock raises where it should return a Deferred, that costs this read and no other."""
+        data = some_bytes(SIZE)
+        cap = await self.put(data, 3, 10, 128 * 1024)
+        node = self.node(cap)
+        self.break_at(Stage(Download, "receive", 9))
+        raised = self.break_at(Stage(DownloadNode, "read"))
+        first = node.read(Reader(), 0, None)
+        second = Deferred.fromCoroutine(self.read(node, 10, 500_000))
+        await self.assertFailure(first, LawBrokenError)
+        self.assertTrue(await second == data[10:500_010])
+        self.assertTrue(raised)
+        self.counted_and_logged_once(cap)
+        await self.nothing_is_left()
+
     async def test_asking_for_a_segment(self) -> None:
         """What asks for a segment or for their size is left to stock like a read."""
         data = some_bytes(300_000)
