@@ -30,6 +30,25 @@ class CannotEdit(CallerError):
     """tahoe.cfg cannot be read, or not be changed safely.  It stays as it is."""
 
 
+# -- the node that runs -------------------------------------------------------
+
+
+class NodeError(FastDLError):
+    """The command learns nothing of a running node.  It says so; the node is as before."""
+
+
+class NotRunning(NodeError):
+    """There is no such process; the text says how that is known."""
+
+
+class CannotAsk(NodeError):
+    """The web port is none that the command can ask."""
+
+
+class NoAnswer(NodeError):
+    """The web port should answer and does not, or not as a node does."""
+
+
 # -- one share ----------------------------------------------------------------
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from allmydata.immutable.downloader.common import BadCiphertextHashError, BadSegmentNumberError
 from allmydata.immutable.downloader.node import Cancel, IDownloadStatusHandlingConsumer
 from allmydata.interfaces import NoSharesError, NotEnoughSharesError
 from allmydata.util import base32, log
 from twisted.internet import defer
-from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from . import errors
 from .consumers import DecryptingConsumer
 from .core import records as r
+from .fallback import NobodyLeft, finish_on_stock
 from .shell.delivery import Delivery
 from .shell.driver import Driver, file_key
 from .shell.hub import Hub
@@ -51,9 +50,22 @@ def as_tahoe_error(error: BaseException | None, si_prefix: str) -> Exception:
 class _ReadDelivery(Delivery):
     """A delivery that also counts for Tahoe's download status."""
 
-    read_event: Any = None
-    counted = 0  # position up to which bytes went into the status
-    watcher: Watcher | None = None
+    def __init__(
+        self,
+        reader: int,
+        consumer: Any,
+        readkey: bytes | None,
+        start: int,
+        stop: int,
+        on_delivered: Callable[[int, int], None],
+        on_left: Callable[[int], None],
+        read_event: Any,
+        watcher: Watcher | None,
+    ) -> None:
+        super().__init__(reader, consumer, readkey, start, stop, on_delivered, on_left, time.time)
+        self.read_event = read_event
+        self.counted = start  # position up to which bytes went into the status
+        self._watcher = watcher
 
     def on_decrypted(self, seconds: float) -> None:
         """A batch of this read took so long to decrypt."""
@@ -61,14 +73,14 @@ class _ReadDelivery(Delivery):
 
     def on_pausing(self) -> None:
         """The consumer pauses."""
-        if self.watcher is not None:
-            self.watcher.pausing(self.reader)
+        if self._watcher is not None:
+            self._watcher.pausing(self.reader)
 
     def on_paused(self, seconds: float) -> None:
         """The consumer paused for so long."""
         self.read_event.update(0, 0, seconds)
-        if self.watcher is not None:
-            self.watcher.resuming(self.reader)
+        if self._watcher is not None:
+            self._watcher.resuming(self.reader)
 
 
 class _SegmentSink:
@@ -79,6 +91,9 @@ class _SegmentSink:
     def __init__(self, on_done: Callable[[Any], None]) -> None:
         self._on_done = on_done
 
+    def on_decrypted(self, seconds: float) -> None:
+        """Nothing is: the segment stays ciphertext."""
+
     def take(self, start: int, data: memoryview) -> None:
         """The segment, always in one piece."""
         self._on_done((start, bytes(data), 0.0))
@@ -88,43 +103,11 @@ class _SegmentSink:
         self._on_done(failure)
 
 
-@implementer(IConsumer)
-class _Relay:
-    """Between a stock download and the delivery whose read it finishes."""
-
-    def __init__(self, delivery: Delivery, target: Any) -> None:
-        self._delivery = delivery
-        self._target = target
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """The stock producer takes its orders from the delivery's consumer."""
-        self._delivery.hand_over(producer)
-
-    def unregisterProducer(self) -> None:
-        """The delivery unregisters itself when the read is done."""
-
-    def write(self, data: bytes) -> None:
-        """Ciphertext or plaintext, as the reader wants it."""
-        self._target.write(data)
+_Made = TypeVar("_Made")
 
 
-class _NobodyLeft:
-    """In place of a stock node that cannot be made either: every request fails."""
-
-    def __init__(self, failure: Failure) -> None:
-        self._failure = failure
-
-    def read(self, consumer: Any, offset: int, size: int) -> defer.Deferred[Any]:
-        """Fails."""
-        return defer.fail(self._failure)
-
-    def get_segment(self, segnum: int) -> tuple[defer.Deferred[Any], Any]:
-        """Fails."""
-        return defer.fail(self._failure), Cancel(lambda _cancel: None)
-
-    def get_segsize(self) -> defer.Deferred[int]:
-        """Fails."""
-        return defer.fail(self._failure)
+def _new_reader(driver: Driver) -> tuple[Driver, int]:
+    return driver, driver.new_reader()
 
 
 class FastDownloadNode:
@@ -152,7 +135,7 @@ class FastDownloadNode:
         self._stock: Any = None
         self._si_prefix = base32.b2a(verifycap.storage_index[:8])[:12].decode("ascii")
         self._deliveries: dict[int, _ReadDelivery] = {}
-        self._pending: dict[int, Callable[[], None]] = {}  # other requests, to be asked of stock
+        self._pending: dict[int, Callable[[Any], None]] = {}  # other requests: ask this of stock
         self._driver: Driver | None = None
         self._storage_broker = storage_broker
         self._running = True
@@ -176,25 +159,24 @@ class FastDownloadNode:
         if self._stock is not None:
             self._stock.stop()
 
-    def _driver_or_stock(self) -> Driver | None:
-        """What the next request is for; None: for the stock downloader."""
-        if self._stock is None:
-            try:
-                return self._ensure_driver()
-            except Exception:  # noqa: BLE001 - whatever it is, stock serves the request
-                log.err(Failure(), "fastdl: internal error, using stock", level=log.WEIRD)
-                self._hub.count("fallbacks")
-                self._stock = self._make_stock()
+    def _prepare(self, make: Callable[[Driver], _Made]) -> _Made | None:
+        """What *make* makes for a request of ours; None: it is for the stock downloader."""
+        if self._stock is not None:
+            return None
+        try:
+            return make(self._ensure_driver())
+        except Exception:  # noqa: BLE001 - whatever it is, stock serves the request
+            failure = Failure()
+        if self._driver is not None:  # what else is open goes on with stock as well
+            self._driver.break_off(failure)
+        else:
+            log.err(failure, "fastdl: internal error, using stock", level=log.WEIRD)
+            self._hub.count("fallbacks")
         return None
 
     def _ensure_driver(self) -> Driver:
         if self._driver is None:
-            known = self._hub.parking.take(
-                file_key(self._verifycap), self._storage_broker, time.monotonic()
-            )
-            if known is not None:
-                known.adopt(self._download_status, self._fall_back, self._on_idle)
-            self._driver = known or Driver(
+            self._driver = self._take_parked() or Driver(
                 self._verifycap,
                 self._storage_broker,
                 self._hub,
@@ -203,6 +185,19 @@ class FastDownloadNode:
                 self._on_idle,
             )
         return self._driver
+
+    def _take_parked(self) -> Driver | None:
+        """The download of this file that another node has left, or None."""
+        parked = self._hub.parking.take(
+            file_key(self._verifycap), self._storage_broker, time.monotonic()
+        )
+        if parked is not None:
+            try:
+                parked.adopt(self._download_status, self._fall_back, self._on_idle)
+            except Exception:
+                parked.stop()  # nobody else has it now, and others may wait for what it holds
+                raise
+        return parked
 
     def _on_idle(self) -> None:
         """Nobody reads: what was learned is for whoever reads this file next."""
@@ -226,6 +221,34 @@ class FastDownloadNode:
         file_size = self._verifycap.size
         size = file_size if size is None else size
         size = max(0, min(size, file_size - offset))
+        read_event = self._report_read(consumer, offset, size)
+        if size == 0:
+            read_event.finished(time.time())
+            return defer.succeed(consumer)
+        inner, readkey = consumer, None
+        if isinstance(consumer, DecryptingConsumer) and consumer.fastdl_offset == offset:
+            inner, readkey = consumer.fastdl_inner, consumer.fastdl_readkey
+
+        def make(driver: Driver) -> tuple[Driver, _ReadDelivery]:
+            return driver, _ReadDelivery(
+                driver.new_reader(),
+                inner,
+                readkey,
+                offset,
+                offset + size,
+                self._on_delivered,
+                self._on_left,
+                read_event,
+                driver.watcher,
+            )
+
+        made = self._prepare(make)
+        if made is None:
+            return self._stock_node().read(consumer, offset, size)  # type: ignore[no-any-return]
+        return self._begin(*made).addCallback(lambda _: consumer)
+
+    def _report_read(self, consumer: Any, offset: int, size: int) -> Any:
+        """Tell Tahoe's status and counters of a read; gives its read event."""
         read_event = self._download_status.add_read_event(offset, size, time.time())
         if IDownloadStatusHandlingConsumer.providedBy(consumer):
             consumer.set_download_status_read_event(read_event)
@@ -233,48 +256,34 @@ class FastDownloadNode:
         if self._history:
             self._history.stats_provider.count("downloader.files_downloaded", 1)
             self._history.stats_provider.count("downloader.bytes_downloaded", size)
-        if size == 0:
-            read_event.finished(time.time())
-            return defer.succeed(consumer)
-        driver = self._driver_or_stock()
-        if driver is None:
-            return self._stock.read(consumer, offset, size)  # type: ignore[no-any-return]
-        inner, readkey = consumer, None
-        if isinstance(consumer, DecryptingConsumer) and consumer.fastdl_offset == offset:
-            inner, readkey = consumer.fastdl_inner, consumer.fastdl_readkey
-        reader = driver.new_reader()
-        delivery = _ReadDelivery(
-            reader,
-            inner,
-            readkey,
-            offset,
-            offset + size,
-            self._on_delivered,
-            self._on_left,
-            time.time,
-        )
-        delivery.read_event = read_event
-        delivery.counted = offset
-        delivery.watcher = driver.watcher
+        return read_event
+
+    def _begin(self, driver: Driver, delivery: _ReadDelivery) -> defer.Deferred[Any]:
+        """Let a delivery begin; fires when it is over, with an error of Tahoe's if it failed."""
+        reader, start, stop = delivery.reader, delivery.position, delivery.stop_at
         self._deliveries[reader] = delivery
 
-        def done(result: Any) -> Any:
+        def over(result: Any) -> Any:
             self._deliveries.pop(reader, None)
-            read_event.finished(time.time())
-            if isinstance(result, Failure):
-                return Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
-            return consumer
+            delivery.read_event.finished(time.time())
+            return self._as_tahoe_result(result)
 
-        d = delivery.done.addBoth(done)
+        d = delivery.done.addBoth(over)
         try:
             delivery.begin()
         except BaseException:  # the consumer's own fault, and the caller's to see, as in stock
             self._deliveries.pop(reader)
-            read_event.finished(time.time())
+            delivery.read_event.finished(time.time())
             raise
         if not delivery.is_over:
-            driver.join(r.ReaderJoined(reader, offset, offset + size), reader, delivery)
+            driver.join(r.ReaderJoined(reader, start, stop), reader, delivery)
         return d
+
+    def _as_tahoe_result(self, result: Any) -> Any:
+        """The same, but a failure with the error that stock would raise."""
+        if isinstance(result, Failure):
+            return Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
+        return result
 
     def _on_delivered(self, reader: int, position: int) -> None:
         delivery, driver = self._deliveries[reader], self._driver
@@ -296,10 +305,11 @@ class FastDownloadNode:
             seconds) or ``BadSegmentNumberError`` and the errors of
             :meth:`read`; after ``c.cancel()`` it never fires.
         """
-        driver = self._driver_or_stock()
-        if driver is None:
-            return self._stock.get_segment(segnum, logparent)  # type: ignore[no-any-return]
-        reader = driver.new_reader()
+        made = self._prepare(_new_reader)
+        if made is None:
+            stock = self._stock_node()
+            return stock.get_segment(segnum, logparent)  # type: ignore[no-any-return]
+        driver, reader = made
         d: defer.Deferred[Any] = defer.Deferred()
 
         def cancelled(_cancel: Any) -> None:
@@ -313,14 +323,10 @@ class FastDownloadNode:
             if cancel.active:
                 cancel.active = False
                 driver.leave(reader)
-                if isinstance(result, Failure):
-                    result = Failure(
-                        as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb
-                    )
-                d.callback(result)
+                d.callback(self._as_tahoe_result(result))
 
-        def ask_stock() -> None:
-            stock_d, stock_cancel = self._stock.get_segment(segnum)
+        def ask_stock(stock: Any) -> None:
+            stock_d, stock_cancel = stock.get_segment(segnum)
             cancel._f = lambda _cancel: stock_cancel.cancel()
             stock_d.addBoth(finished)
 
@@ -330,25 +336,39 @@ class FastDownloadNode:
 
     def get_segsize(self) -> defer.Deferred[int]:
         """Fires with the file's segment size in bytes; fails as :meth:`read` does."""
-        driver = self._driver_or_stock()
-        if driver is None:
-            return self._stock.get_segsize()  # type: ignore[no-any-return]
+        made = self._prepare(_new_reader)
+        if made is None:
+            return self._stock_node().get_segsize()  # type: ignore[no-any-return]
+        driver, reader = made
         if driver.core.geometry is not None:
             return defer.succeed(driver.core.geometry.segment_size)
-        reader = driver.new_reader()
         d: defer.Deferred[int] = defer.Deferred()
 
         def finished(result: Any) -> None:
             self._pending.pop(reader, None)
-            if isinstance(result, Failure):
-                result = Failure(as_tahoe_error(result.value, self._si_prefix), exc_tb=result.tb)
-            d.callback(result)
+            d.callback(self._as_tahoe_result(result))
 
-        self._pending[reader] = lambda: self._stock.get_segsize().addBoth(finished) and None
+        def ask_stock(stock: Any) -> None:
+            stock.get_segsize().addBoth(finished)
+
+        self._pending[reader] = ask_stock
         driver.join(r.SegmentSizeAsked(reader), reader, _SegmentSink(finished), on_size=finished)
         return d
 
     # -- fallback -------------------------------------------------------------
+
+    def _stock_node(self) -> Any:
+        """Tahoe's own node, made when first needed.
+
+        If it cannot be made either, what asks now has to hear of it, and the next request
+        begins anew.
+        """
+        if self._stock is None:
+            try:
+                self._stock = self._make_stock()
+            except Exception:  # noqa: BLE001 - whatever it is, the readers have to hear of it
+                return NobodyLeft(Failure())
+        return self._stock
 
     def _fall_back(self, failure: Failure) -> None:
         """Our code broke: the stock downloader finishes what is open."""
@@ -356,30 +376,9 @@ class FastDownloadNode:
         if not self._running:
             return
         self._driver = None
-        try:
-            self._stock = self._make_stock()
-        except Exception:  # noqa: BLE001 - whatever it is, the readers have to hear of it
-            self._stock = _NobodyLeft(Failure())
+        stock = self._stock_node()
         for delivery in list(self._deliveries.values()):
-            self._finish_on_stock(delivery)
+            finish_on_stock(stock, delivery, repr(self))
         pending, self._pending = list(self._pending.values()), {}
         for ask in pending:
-            ask()
-        if isinstance(self._stock, _NobodyLeft):
-            self._stock = None  # the next request tries again
-
-    def _finish_on_stock(self, delivery: _ReadDelivery) -> None:
-        position, stop = delivery.position, delivery.stop_at
-        target: Any = delivery.consumer
-        if delivery.readkey is not None:
-            target = DecryptingConsumer(target, delivery.readkey, position)
-        log.msg(
-            format="fastdl: %(node)s goes on with stock at byte %(position)d",
-            node=repr(self),
-            position=position,
-            level=log.UNUSUAL,
-            facility="tahoe.fastdl",
-        )
-        d = self._stock.read(_Relay(delivery, target), position, stop - position)
-        d.addCallbacks(lambda _: delivery.hand_back(None), delivery.hand_back)
-        d.addErrback(log.err, "fastdl: error at the end of a fallback", level=log.WEIRD)
+            ask(stock)

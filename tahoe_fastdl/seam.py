@@ -182,6 +182,8 @@ def settings_of_config(node_config: Any) -> Settings:
     """The settings in force for the client with this tahoe.cfg.
 
     :raise BadOption: they are no good, and the client is on stock.
+    :raise configparser.InterpolationError: a ``%`` in them makes no sense; a client does
+        not start with such a tahoe.cfg.
     """
     if _seam.everywhere is not None:
         return _seam.everywhere

@@ -31,8 +31,8 @@ _UNITS = {
 }
 _DURATIONS = {"": 1.0, "s": 1.0, "ms": 0.001, "min": 60.0}
 
-MIN_MEMORY = 4 * 2**20
-MAX_MEMORY = 64 * 2**30
+MIN_MEMORY_BYTES = 4 * 2**20
+MAX_MEMORY_BYTES = 64 * 2**30
 MIN_PATIENCE_S, MAX_PATIENCE_S = 1.0, 3600.0
 MIN_REMEMBER_S, MAX_REMEMBER_S = 0.0, 3600.0
 
@@ -55,9 +55,10 @@ def _memory(value: str) -> int:
     accepted = "a size from 4 MiB to 64 GiB, such as 64 MiB"
     match = re.fullmatch(r"\s*(\d{1,15})\s*([A-Za-z]*)\s*", value)
     unit = _UNITS.get(match.group(2).lower()) if match else None
-    if match is None or unit is None or not MIN_MEMORY <= int(match.group(1)) * unit <= MAX_MEMORY:
+    size = int(match.group(1)) * unit if match and unit else 0
+    if not MIN_MEMORY_BYTES <= size <= MAX_MEMORY_BYTES:
         raise _refuse("memory", value, accepted)
-    return int(match.group(1)) * unit
+    return size
 
 
 def _verify(value: str) -> str:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from misc.make_nodes import make_node
+from tahoe_fastdl import errors
 from tahoe_fastdl.command import running
 from tahoe_fastdl.command.verdict import (
     Finding,
@@ -202,13 +203,13 @@ class Processes(SynchronousTestCase):
             (2**70, time.time()),
             (-1, time.time()),
         ):
-            error = self.assertRaises(running.NotRunning, self.find, f"{pid} {started}")
+            error = self.assertRaises(errors.NotRunning, self.find, f"{pid} {started}")
             self.assertEqual(str(error), f"process {pid} of running.process has ended")
 
     def test_anything_else(self) -> None:
         """What Tahoe did not write names no process."""
         for content in ("", "1", "one two", "1 2 3"):
-            error = self.assertRaises(running.NotRunning, self.find, content)
+            error = self.assertRaises(errors.NotRunning, self.find, content)
             self.assertIn("cannot be read", str(error))
 
 
@@ -245,18 +246,18 @@ class WebPort(SynchronousTestCase):
             ("unix:/tmp/x", "'unix'"),
             ("onion:80", "'onion'"),
         ):
-            error = self.assertRaises(running.CannotAsk, self.address, web_port)
+            error = self.assertRaises(errors.CannotAsk, self.address, web_port)
             self.assertIn(words, str(error))
 
     def test_not_open(self) -> None:
         """A node.url of an earlier run, an empty one or none: the port is not open."""
         path = self.directory / "node.url"
         os.utime(path, (self.process.started - 60,) * 2)
-        self.assertRaises(running.NoAnswer, self.address, "3456")
+        self.assertRaises(errors.NoAnswer, self.address, "3456")
         path.write_text("")
-        self.assertRaises(running.NoAnswer, self.address, "3456")
+        self.assertRaises(errors.NoAnswer, self.address, "3456")
         path.unlink()
-        self.assertRaises(running.NoAnswer, self.address, "3456")
+        self.assertRaises(errors.NoAnswer, self.address, "3456")
 
     @contextlib.contextmanager
     def server(self, status: int, body: bytes) -> Iterator[str]:
@@ -293,14 +294,14 @@ class WebPort(SynchronousTestCase):
             (200, b"\xff", "something else than JSON"),
         ):
             with self.server(status, body) as address:
-                error = self.assertRaises(running.NoAnswer, running.ask, address)
+                error = self.assertRaises(errors.NoAnswer, running.ask, address)
                 self.assertIn(words, str(error))
-        error = self.assertRaises(running.NoAnswer, running.ask, address)
+        error = self.assertRaises(errors.NoAnswer, running.ask, address)
         self.assertIn("does not answer", str(error))
 
     def test_silence(self) -> None:
         """A node that hangs is not waited for."""
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-            error = self.assertRaises(running.NoAnswer, running.ask, address, 0.05)
+            error = self.assertRaises(errors.NoAnswer, running.ask, address, 0.05)
         self.assertIn("timed out", str(error))

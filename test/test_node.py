@@ -743,10 +743,15 @@ class Fallback(GridCase):
         node = self.node(cap)
         broke: list[int] = []
 
+        def break_and_resume(reader: Reader) -> None:
+            self.break_core(node)
+            reader.producer.resumeProducing()
+
         def break_once(reader: Reader) -> None:
             if not broke and len(reader.text) > 500_000:
                 broke.append(len(reader.text))
-                reactor.callLater(0, self.break_core, node)
+                reader.producer.pauseProducing()  # else all the rest may come in this very turn
+                reactor.callLater(0, break_and_resume, reader)
 
         text = await self.read(node, 1000, 2_900_000, Reader(on_write=break_once))
         self.assertTrue(text == data[1000:2_901_000])

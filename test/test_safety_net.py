@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from allmydata import uri
+from allmydata.immutable.downloader.node import DownloadNode
 from attrs import frozen
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from tahoe_fastdl import node as node_module
 from tahoe_fastdl import seam
@@ -30,8 +32,8 @@ from tahoe_fastdl.core.rows import Rows
 from tahoe_fastdl.core.share import Share
 from tahoe_fastdl.core.window import Account
 from tahoe_fastdl.node import FastDownloadNode
-from tahoe_fastdl.shell import driver as driver_module
-from tahoe_fastdl.shell import worker
+from tahoe_fastdl.shell import batches, worker
+from tahoe_fastdl.shell.batches import Batches
 from tahoe_fastdl.shell.delivery import Delivery
 from tahoe_fastdl.shell.driver import Driver
 from tahoe_fastdl.shell.finder import Finder
@@ -40,7 +42,7 @@ from tahoe_fastdl.shell.parking import Parking
 from tahoe_fastdl.shell.watcher import Watcher
 from tahoe_fastdl.shell.wire import Wire
 
-from .gridcase import GridCase, Reader, some_bytes
+from .gridcase import STOCK, GridCase, Reader, some_bytes
 from .shareedit import edit_share, fields_of, overwrite, share_of
 
 SIZE = 3_000_000
@@ -65,7 +67,10 @@ STAGES = {
     "looking_for_a_parked_download": Stage(Parking, "take"),
     "making_the_driver": Stage(node_module, "Driver"),
     "making_the_core": Stage(Download, "__init__"),
-    "joining": Stage(Hub, "begin"),
+    "numbering_a_reader": Stage(Driver, "new_reader"),
+    "numbering_another_reader": Stage(Driver, "new_reader", 2),
+    "making_the_delivery": Stage(node_module, "_ReadDelivery"),
+    "joining": Stage(Hub, "on_reader_joining"),
     "the_first_event": Stage(Download, "receive"),
     "a_later_event": Stage(Download, "receive", 9),
     "searching": Stage(Finder, "find"),
@@ -96,11 +101,11 @@ STAGES = {
     "keeping_blocks": Stage(Share, "keep_blocks", 2),
     "starting_a_worker": Stage(Proving, "_start"),
     "starting_another_worker": Stage(Proving, "_start", 2),
-    "handing_to_a_worker": Stage(Driver, "_decode"),
-    "decoding": Stage(driver_module, "decode_batch"),
-    "decoding_later": Stage(driver_module, "decode_batch", 2),
+    "handing_to_a_worker": Stage(Batches, "decode"),
+    "decoding": Stage(batches, "decode_batch"),
+    "decoding_later": Stage(batches, "decode_batch", 2),
     "decrypting": Stage(worker, "crypt"),
-    "a_decoded_batch": Stage(Driver, "_on_decoded"),
+    "a_decoded_batch": Stage(Batches, "_on_decoded"),
     "entering_a_batch": Stage(Proving, "finish", 2),
     "delivering": Stage(Driver, "_deliver"),
     "writing": Stage(Delivery, "take"),
@@ -193,6 +198,89 @@ class SafetyNet(GridCase):
         self.assertEqual(len(self.flushLoggedErrors(LawBrokenError)), 1)
         self.assertTrue(await self.read(self.node(cap)) == data)
         self.no_fallbacks()
+
+    async def test_stock_that_cannot_be_made_either(self) -> None:
+        """The request that meets it fails in its Deferred, and the next one is ours again."""
+        data = some_bytes(300_000)
+        cap = await self.put(data, 3, 10, 3000)
+        requests: tuple[Callable[[Any], Deferred[Any]], ...] = (
+            lambda node: node.read(Reader(), 0, None),
+            lambda node: node._cnode.get_segment(1)[0],
+            lambda node: node._cnode.get_segment_size(),
+        )
+        for request in requests:
+            self.enable(dict(self.options))
+            node = self.node(cap)
+            self.break_at(Stage(node_module, "Driver"))
+            self.break_at(Stage(DownloadNode, "__init__"))
+            await self.assertFailure(request(node), LawBrokenError)
+            self.counted_and_logged_once(cap)
+            self.assertTrue(await self.read(node) == data)
+            self.assertEqual(self.hub.totals["fallbacks"], 1)
+            self.assertEqual(self.hub.totals["downloads"], 1)
+            await self.nothing_is_left()
+
+    async def test_stock_that_refuses_a_read(self) -> None:
+        """If stock raises where it should return a Deferred, that costs this read and no other."""
+        data = some_bytes(SIZE)
+        cap = await self.put(data, 3, 10, 128 * 1024)
+        node = self.node(cap)
+        self.break_at(Stage(Download, "receive", 9))
+        raised = self.break_at(Stage(DownloadNode, "read"))
+        first = node.read(Reader(), 0, None)
+        second = Deferred.fromCoroutine(self.read(node, 10, 500_000))
+        await self.assertFailure(first, LawBrokenError)
+        self.assertTrue(await second == data[10:500_010])
+        self.assertTrue(raised)
+        self.counted_and_logged_once(cap)
+        await self.nothing_is_left()
+
+    async def test_asking_for_a_segment(self) -> None:
+        """What asks for a segment or for their size is left to stock like a read."""
+        data = some_bytes(300_000)
+        cap = await self.put(data, 3, 10, 3000)
+        ciphertext = await self.read(self.node(cap, STOCK)._cnode)
+        for is_first in (True, False):
+            self.enable(dict(self.options))
+            node = self.node(cap)._cnode
+            raised = self.break_at(Stage(Driver, "new_reader", 1 if is_first else 2))
+            segment, _cancel = node.get_segment(7)
+            size = node.get_segment_size()
+            self.assertEqual((await segment)[:2], (21_000, ciphertext[21_000:24_000]))
+            self.assertEqual(await size, 3000)
+            self.assertTrue(raised)
+            self.counted_and_logged_once(cap)
+            await self.nothing_is_left()
+
+    async def test_taking_a_parked_download(self) -> None:
+        """A parked download that cannot be taken over is stopped: nobody else would do it."""
+        data = some_bytes(300_000)
+        cap = await self.put(data, 3, 10, 3000)
+        for stage in (Stage(Driver, "adopt"), Stage(Watcher, "adopt"), Stage(Driver, "is_usable")):
+            self.enable(dict(self.options))
+            await self.read(self.node(cap))
+            await self.turns(lambda: len(self.hub.parking) == 1)
+            (parked,) = self.hub.downloads
+            raised = self.break_at(stage)
+            self.assertTrue(await self.read(self.another_node(cap)) == data)
+            self.assertTrue(raised)
+            self.counted_and_logged_once(cap)
+            self.assertNotIn(parked, self.hub.downloads)
+            await self.nothing_is_left()
+
+    async def test_breaking_while_parked(self) -> None:
+        """A parked download that breaks costs its next reader nothing but a search."""
+        data = some_bytes(300_000)
+        cap = await self.put(data, 3, 10, 3000)
+        self.enable(dict(self.options))
+        await self.read(self.node(cap))
+        await self.turns(lambda: len(self.hub.parking) == 1)
+        (parked,) = self.hub.downloads
+        assert isinstance(parked, Driver)
+        parked.break_off(Failure(LawBrokenError("while parked")))
+        self.assertTrue(await self.read(self.another_node(cap)) == data)
+        self.counted_and_logged_once(cap)
+        await self.nothing_is_left()
 
     async def test_resuming(self) -> None:
         """The error comes while the consumer resumes; it gets each byte once all the same."""

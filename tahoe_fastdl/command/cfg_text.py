@@ -249,14 +249,14 @@ def _all_else(parser: configparser.ConfigParser) -> list[tuple[str, list[tuple[s
     return found
 
 
-def _ending(lines: list[str]) -> str:
-    """What stands before each newline."""
-    return "\r" if lines[0].endswith("\r") else ""
+def _ending(line: str) -> str:
+    """What stands before the newline."""
+    return "\r" if line.endswith("\r") else ""
 
 
 def _put(lines: list[str], at: int, new: list[str]) -> str:
     """With *new* lines before line *at*."""
-    ending = _ending(lines)
+    ending = _ending(lines[0])
     if at < len(lines):
         return "\n".join([*lines[:at], *(line + ending for line in new), *lines[at:]])
     # Behind a last line without a newline: the new last line has none, too.
@@ -284,7 +284,7 @@ def _appended(lines: list[str], option: _Option) -> str:
     content = lines[number].rstrip()
     is_empty = len(option.lines) == 1 and len(content) <= option.value_column
     gap = " " if is_empty or content.endswith(",") else ", "
-    changed = content + gap + PLUGIN_NAME + _ending([lines[number]])
+    changed = content + gap + PLUGIN_NAME + _ending(lines[number])
     return "\n".join([*lines[:number], changed, *lines[number + 1 :]])
 
 
@@ -301,7 +301,7 @@ def _without(lines: list[str], option: _Option) -> str:
     kept, emptied = list(lines), []
     for number in {number for number, _column in gone}:
         letters = [c for column, c in enumerate(lines[number]) if (number, column) not in gone]
-        kept[number] = "".join(letters).rstrip() + _ending([lines[number]])
+        kept[number] = "".join(letters).rstrip() + _ending(lines[number])
         if not kept[number].strip():
             emptied.append(number)
     return _dropped(kept, emptied)

@@ -118,7 +118,7 @@ def _on_options(parser: configparser.ConfigParser) -> tuple[Settings | None, Fin
 def _on_process(node: _Node, named: bool, settings: Settings | None) -> list[Finding]:
     try:
         process = running.find_process(node.directory)
-    except running.NotRunning as error:
+    except errors.NotRunning as error:
         return [
             Finding("running", FAILED, f"the node does not run: {error}", "Start the node."),
             Finding("in use", NOT_CHECKED, "the node does not run"),
@@ -136,11 +136,11 @@ def _on_use(
     try:
         address = running.web_address(node.directory, web_port, process)
         document = running.ask(address)
-    except running.CannotAsk as error:
+    except errors.CannotAsk as error:
         is_older = process.started < node.cfg.modified
         changed = f"tahoe.cfg was changed since the node was started. {RESTART}"
         return Finding("in use", NOT_CHECKED, str(error), changed if is_older else "")
-    except running.NoAnswer as error:
+    except errors.NoAnswer as error:
         remedy = "If it was started just now, try again; else see its log."
         return Finding("in use", FAILED, str(error), remedy)
     answer = None if document is None else read_overview(document)

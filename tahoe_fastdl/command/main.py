@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -109,18 +109,16 @@ def main(arguments: Sequence[str], out: TextIO, err: TextIO) -> int:
     chosen: Any = options.subOptions
     if options.subCommand == "check":
         return _check(chosen["nodedir"], bool(chosen["json"]), out)
-    # Imported here: Tahoe takes a second, and --help should not.
-    from .cfg_text import disabled, enabled
-
-    edit = enabled if options.subCommand == "enable" else disabled
+    is_enabling = options.subCommand == "enable"
     try:
-        return _edit(chosen["nodedir"], edit, bool(chosen["dry-run"]), out)
+        return _edit(chosen["nodedir"], is_enabling, bool(chosen["dry-run"]), out)
     except CannotEdit as error:
         err.write(f"{PLUGIN_NAME}: {error}\n")
         return FAILED
 
 
 def _check(directory: Path, is_json: bool, out: TextIO) -> int:
+    # Imported here, as in what follows: Tahoe takes a second, and --help should not.
     from .checks import check
     from .verdict import as_json, as_lines, exit_status
 
@@ -129,21 +127,21 @@ def _check(directory: Path, is_json: bool, out: TextIO) -> int:
     return exit_status(findings)
 
 
-def _edit(directory: Path, edit: Callable[[str], str], is_dry: bool, out: TextIO) -> int:
-    """Edit a node's tahoe.cfg.
+def _edit(directory: Path, is_enabling: bool, is_dry: bool, out: TextIO) -> int:
+    """Let a node's tahoe.cfg name our plugin, or not name it.
 
     :raise CannotEdit: it stays as it is; says what file and why.
     """
     from . import node_dir
-    from .cfg_text import difference, enabled
+    from .cfg_text import difference, disabled, enabled
 
     why = node_dir.why_no_client(directory)
     if why is not None:
         raise CannotEdit(f"{directory}: {why}")
-    if edit is enabled:
+    if is_enabling:
         _refuse_without_drop_in()
     path = directory / node_dir.CFG_NAME
-    state = "enabled" if edit is enabled else "disabled"
+    state, edit = ("enabled", enabled) if is_enabling else ("disabled", disabled)
     try:
         cfg = node_dir.read_cfg(directory)
         text = edit(cfg.text)
@@ -158,7 +156,7 @@ def _edit(directory: Path, edit: Callable[[str], str], is_dry: bool, out: TextIO
     if is_dry:
         out.write(f"{path} stays as it is: this was a dry run\n")
         return DONE
-    if edit is not enabled and f"[{SECTION}]" in text:
+    if not is_enabling and f"[{SECTION}]" in text:
         out.write(f"[{SECTION}] stays, for the next time\n")
     out.write(f"{PLUGIN_NAME} is {state} in {path}; restart the node\n")
     return DONE

@@ -20,6 +20,7 @@ from allmydata.util.pid import InvalidPidFile, parse_pidfile
 from attrs import frozen
 from twisted.python.filepath import FilePath
 
+from ..errors import CannotAsk, NoAnswer, NotRunning
 from ..settings import PLUGIN_NAME
 
 ADDRESS = f"/storage-plugins/{PLUGIN_NAME}/v1/overview.json"
@@ -39,18 +40,6 @@ class Process:
 
     pid: int
     started: float  # unix time
-
-
-class NotRunning(Exception):
-    """There is no such process; the text says how that is known."""
-
-
-class CannotAsk(Exception):
-    """The web port is none that we can ask."""
-
-
-class NoAnswer(Exception):
-    """The web port should answer and does not, or not as a node does."""
 
 
 def find_process(directory: Path) -> Process:
@@ -107,8 +96,8 @@ def web_address(directory: Path, web_port: str, process: Process) -> str:
 def ask(address: str, timeout_s: float = TIMEOUT_S) -> Any:
     """The node's overview, decoded; None if the node has no page of ours.
 
-    :raise CannotAsk: its certificate does not hold for this machine.
     :param timeout_s: of the connection, and of each piece of the answer.
+    :raise CannotAsk: its certificate does not hold for this machine.
     :raise NoAnswer: it does not answer as it should, or in time.
     """
     place = urlsplit(address)

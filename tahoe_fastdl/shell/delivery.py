@@ -38,6 +38,13 @@ class Delivery:
         on_left: Callable[[int], None],
         clock: Callable[[], float],
     ) -> None:
+        """
+        :param reader: the number under which the two callbacks know it.
+        :param readkey: decrypts what the consumer is to get; None: it gets ciphertext.
+        :param on_delivered: called with the position up to which the consumer took bytes.
+        :param on_left: nothing more is wanted; called before ``done`` fires.
+        :param clock: seconds, of any clock; pauses are measured with it.
+        """
         self.reader = reader
         self.readkey = readkey
         self.consumer = consumer
@@ -133,10 +140,10 @@ class Delivery:
     # -- IPushProducer --------------------------------------------------------
 
     def on_pausing(self) -> None:
-        """A pause begins; for those who count."""
+        """A pause begins.  For who counts them to override, like :meth:`on_paused`."""
 
     def on_paused(self, seconds: float) -> None:
-        """It is over."""
+        """It is over, after so long."""
 
     def pauseProducing(self) -> None:
         """Write nothing until resumed; prefetch goes on within the window."""

@@ -1,6 +1,6 @@
 """Drives one download: events in, actions out, one timer.
 
-Owns the core, the wire, the finder and the decoded batches of one file.
+Owns the core of one file, its wire, finder and batches, and who reads it.
 Decides nothing.  Events that come while actions are being carried out wait
 their turn, so actions are obeyed in order.
 """
@@ -13,21 +13,20 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from allmydata.util import log
-from allmydata.util.cputhreadpool import defer_to_thread
 from foolscap.api import eventually
-from twisted.internet import defer
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from ..core import records as r
 from ..core.download import Download, Options
 from ..errors import FileTooLarge
+from .batches import Batches
+from .facts import facts_of_file
 from .finder import Finder
 from .hub import Hub
 from .waiting import Waiting
-from .watcher import Watcher, facts_of_file
+from .watcher import Watcher
 from .wire import Wire
-from .worker import Decoded, decode_batch
 
 # How often the counters of all shares are added up while a download runs.
 ACCOUNT_S = 0.25
@@ -42,7 +41,10 @@ def file_key(verifycap: Any) -> bytes:
 class Sink(Protocol):
     """Where decoded bytes go."""
 
-    readkey: bytes | None
+    readkey: bytes | None  # None: they stay ciphertext
+
+    def on_decrypted(self, seconds: float) -> None:
+        """A batch took so long to decrypt; its bytes follow."""
 
     def take(self, start: int, data: memoryview) -> None:
         """File bytes from *start*."""
@@ -70,30 +72,14 @@ class Driver:
         self.key = file_key(verifycap)
         self._hub = hub
         self._broker = storage_broker
-        self._status = download_status
         self._on_broken = on_broken
         self._on_idle = on_idle
-        self.core = Download(
-            verifycap.size,
-            verifycap.needed_shares,
-            verifycap.total_shares,
-            verifycap.uri_extension_hash,
-            hub.budget,
-            hub.servers,
-            Options(
-                verify_blocks=hub.settings.verify == "blocks",
-                patience_s=hub.settings.patience,
-                segment_size_hint=hub.segment_size_hint,
-            ),
-        )
-        self.watcher: Watcher | None = None
-        if hub.recorder is not None:
-            self.watcher = Watcher(
-                self.core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status
-            )
+        self.core = _core_of(verifycap, hub)
+        self.watcher = _watcher_of(self.core, verifycap, hub, download_status)
         self._receive = self.core.receive if self.watcher is None else self.watcher.receive
         self._waiting = Waiting(download_status)
         self._wire = Wire(self.feed, download_status, self.break_off)
+        self._batches = Batches(self.feed, download_status, self.break_off, self.watcher)
         self._finder = Finder(
             hub,
             storage_broker,
@@ -107,22 +93,23 @@ class Driver:
         )
         self._sinks: dict[int, Sink] = {}
         self._on_size: dict[int, Callable[[int], None]] = {}
-        self._on_range: dict[int, Callable[[int, int], None]] = {}
-        self._decoded: dict[int, Decoded] = {}
-        self._segment_events: dict[int, list[tuple[int, Any]]] = {}
         self._events: deque[r.Event] = deque()
         self._obeying = False
         self._turn_scheduled = False
         self._timer: IDelayedCall | None = None
         self._running = True
         self._next_reader = 0
-        self._counted = (0, 0, 0, 0)
+        self._counted: dict[str, int] = {}  # what the hub was told of each counter
         self._accounted = 0.0
         hub.downloads.add(self)
 
     def is_usable(self, storage_broker: Any) -> bool:
-        """Whether it asks the servers of this broker, and all of those it found are there."""
-        return self._broker is storage_broker and self._wire.is_connected()
+        """Whether it runs, asks the servers of this broker, and all that it found are there.
+
+        One that nobody reads may break as well: an answer of a read that was replaced can come
+        at any time.
+        """
+        return self._running and self._broker is storage_broker and self._wire.is_connected()
 
     def adopt(
         self,
@@ -131,13 +118,13 @@ class Driver:
         on_idle: Callable[[], None],
     ) -> None:
         """Work for another node from now on; it had no readers."""
-        self._status = download_status
         self._on_broken = on_broken
         self._on_idle = on_idle
         if self.watcher is not None:
             self.watcher.adopt(download_status)
         self._waiting = Waiting(download_status)
         self._wire.report_to(download_status)
+        self._batches.report_to(download_status)
         self._finder.report_to(download_status)
 
     # -- readers --------------------------------------------------------------
@@ -153,15 +140,15 @@ class Driver:
         reader: int,
         sink: Sink,
         on_size: Callable[[int], None] | None = None,
-        on_range: Callable[[int, int], None] | None = None,
     ) -> None:
-        """A reader joins with *event*; *sink* gets its bytes or its failure."""
-        self._guard(self._hub.begin)
+        """A reader joins with *event*; *sink* gets its bytes or its failure.
+
+        :param on_size: gets the segment size in bytes, of one that asks for that.
+        """
+        self._guard(self._hub.on_reader_joining)
         self._sinks[reader] = sink
         if on_size is not None:
             self._on_size[reader] = on_size
-        if on_range is not None:
-            self._on_range[reader] = on_range
         self.feed(event)
 
     def delivered(self, reader: int, position: int) -> None:
@@ -170,18 +157,20 @@ class Driver:
 
     def leave(self, reader: int) -> None:
         """The reader wants nothing more."""
-        self._sinks.pop(reader, None)
-        self._on_size.pop(reader, None)
-        self._on_range.pop(reader, None)
+        self._forget(reader)
         self.feed(r.ReaderLeft(reader))
+
+    def _forget(self, reader: int) -> tuple[Sink | None, Callable[[int], None] | None]:
+        """Nothing more goes to this reader; gives what of its own waited for it."""
+        return self._sinks.pop(reader, None), self._on_size.pop(reader, None)
 
     def stop(self) -> None:
         """Nothing goes out any more and nothing is delivered."""
         self._running = False
         self._wire.stop()
         self._finder.stop()
+        self._batches.stop()
         self._sinks.clear()
-        self._decoded.clear()
         self._events.clear()
         self._set_timer(None)
         self._hub.downloads.discard(self)
@@ -236,7 +225,7 @@ class Driver:
 
     def _end_turn(self) -> None:
         self.feed(r.TurnEnded(self._hub.cpu_busy()))
-        if self.is_stopped():
+        if self._is_stopped():
             return
         self._set_timer(self.core.next_deadline())
         self._waiting.tell(map(self._wire.name_of, self.core.watching.awaited()), time.time())
@@ -248,7 +237,7 @@ class Driver:
         if not self._sinks and not self.core.readers:
             self._on_idle()
 
-    def is_stopped(self) -> bool:
+    def _is_stopped(self) -> bool:
         """Whether nothing goes out any more; any event may have led to that."""
         return not self._running
 
@@ -304,16 +293,18 @@ class Driver:
             self._set_timer(self.core.next_deadline())
 
     def _account(self) -> None:
-        counters = self.core.counters
-        changes = counters.changes + sum(s.ledger.changes for s in self.core.shares.values())
-        plans = counters.plans + sum(s.ledger.recomputations for s in self.core.shares.values())
-        now = (changes, plans, counters.hedges + counters.replaced, counters.inquests)
-        for name, new, old in zip(
-            ("changes", "recomputations", "hedges", "inquests"), now, self._counted
-        ):
-            if new > old:
-                self._hub.count(name, new - old)
-        self._counted = tuple(max(pair) for pair in zip(now, self._counted))  # type: ignore[assignment]
+        counters, standing = self.core.counters, self.core.watching.standing()
+        now = {
+            "changes": standing.changes,
+            "recomputations": standing.recomputations,
+            "hedges": counters.hedges + counters.replaced,
+            "inquests": counters.inquests,
+        }
+        for name, number in now.items():
+            counted = self._counted.get(name, 0)
+            if number > counted:  # it falls when shares go, and what was counted stays
+                self._hub.count(name, number - counted)
+                self._counted[name] = number
 
     # -- actions --------------------------------------------------------------
 
@@ -326,7 +317,7 @@ class Driver:
         elif isinstance(action, r.Deliver):
             self._deliver(action)
         elif isinstance(action, r.DropBatch):
-            self._decoded.pop(action.batch, None)
+            self._batches.drop(action.batch)
         elif isinstance(action, r.FindShares):
             self._finder.find()
         elif isinstance(action, r.AdviseCorrupt):
@@ -335,23 +326,18 @@ class Driver:
         elif isinstance(action, r.FailReader):
             self._fail(action)
         elif isinstance(action, r.TellSegmentSize):
-            tell = self._on_size.pop(action.reader, None)
-            self._sinks.pop(action.reader, None)
+            _sink, tell = self._forget(action.reader)
             if tell is not None:
                 tell(action.segment_size)
         else:
-            tell_range = self._on_range.pop(action.reader, None)
-            if tell_range is not None:
-                tell_range(action.start, action.stop)
+            assert isinstance(action, r.ReaderResolved)  # which only a recording cares about
 
     def _fail(self, action: r.FailReader) -> None:
         if isinstance(action.error, FileTooLarge):
             self.stop()
             self._on_broken(Failure(action.error))
             return
-        sink = self._sinks.pop(action.reader, None)
-        self._on_size.pop(action.reader, None)
-        self._on_range.pop(action.reader, None)
+        sink, _tell = self._forget(action.reader)
         if sink is not None:
             sink.fail(Failure(action.error))
 
@@ -359,63 +345,38 @@ class Driver:
         geometry = self.core.geometry
         assert geometry is not None
         self._hub.learn_segment_size(geometry)
-        started = time.time()
-        events = []
-        for segnum in range(action.first, action.stop):
-            event = self._status.add_segment_request(segnum, started)
-            event.activate(started)
-            events.append((segnum, event))
-        self._segment_events[action.batch] = events
-        keys = {sink.readkey for sink in self._sinks.values()}
-        d = defer.ensureDeferred(
-            defer_to_thread(
-                decode_batch,
-                action,
-                geometry,
-                frozenset(key for key in keys if key is not None),
-                None in keys,
-            )
-        )
-        d.addCallback(self._on_decoded, action, started)
-        d.addErrback(self.break_off)
-
-    def _on_decoded(self, decoded: Decoded, action: r.Decode, started: float) -> None:
-        if not self._running:
-            return
-        geometry = self.core.geometry
-        assert geometry is not None
-        if self.watcher is not None:
-            self.watcher.worked(
-                decoded.began, decoded.spent(), action.first, action.stop, decoded.thread
-            )
-        finished = time.time()
-        self._status.add_misc_event("decode", started, started + decoded.decode_s)
-        self._status.add_misc_event(
-            "CThash", started + decoded.decode_s, started + decoded.decode_s + decoded.hash_s
-        )
-        if decoded.plaintexts:
-            self._status.add_misc_event("AES", finished - decoded.decrypt_s, finished)
-        for segnum, event in self._segment_events.pop(action.batch, []):
-            if segnum in decoded.bad:
-                event.error(finished)
-            else:
-                event.deliver(
-                    finished,
-                    geometry.segment_start(segnum),
-                    geometry.segment_length(segnum),
-                    decoded.decode_s,
-                )
-        self._decoded[action.batch] = decoded
-        self.feed(r.BatchDecoded(action.batch, decoded.bad))
+        self._batches.decode(action, geometry, {sink.readkey for sink in self._sinks.values()})
 
     def _deliver(self, action: r.Deliver) -> None:
         sink = self._sinks.get(action.reader)
-        decoded = self._decoded.get(action.batch)
+        decoded = self._batches.get(action.batch)
         if sink is None or decoded is None:
             return
         view = memoryview(decoded.text(sink.readkey))
         data = view[action.start - decoded.start : action.stop - decoded.start]
-        note = getattr(sink, "on_decrypted", None)
-        if note is not None and sink.readkey is not None:
-            note(decoded.decrypt_s)
+        if sink.readkey is not None:
+            sink.on_decrypted(decoded.decrypt_s)
         sink.take(action.start, data)
+
+
+def _core_of(verifycap: Any, hub: Hub) -> Download:
+    return Download(
+        verifycap.size,
+        verifycap.needed_shares,
+        verifycap.total_shares,
+        verifycap.uri_extension_hash,
+        hub.budget,
+        hub.servers,
+        Options(
+            verify_blocks=hub.settings.verify == "blocks",
+            patience_s=hub.settings.patience,
+            segment_size_hint=hub.segment_size_hint,
+        ),
+    )
+
+
+def _watcher_of(core: Download, verifycap: Any, hub: Hub, download_status: Any) -> Watcher | None:
+    """What tells a recording of this download; None: nobody records."""
+    if hub.recorder is None:
+        return None
+    return Watcher(core, hub.recorder, facts_of_file(verifycap), hub.server_id, download_status)

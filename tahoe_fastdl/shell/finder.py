@@ -15,9 +15,10 @@ from twisted.internet import defer
 from twisted.python.failure import Failure
 
 from ..core import records as r
+from .facts import server_name
 from .hub import Hub
 from .watcher import Watcher
-from .wire import RemoteShare, Wire, _name
+from .wire import RemoteShare, Wire
 
 Tell = Callable[["list[int] | None"], None]
 
@@ -39,9 +40,13 @@ class Finder:
         wire: Wire,
         feed: Callable[[r.Event], None],
         on_broken: Callable[[Failure], None],
-        watcher: Watcher | None = None,
+        watcher: Watcher | None,
     ) -> None:
-        """:param on_broken: gets an error of our own while an answer is taken."""
+        """
+        :param wire: is told of each share that is found.
+        :param feed: gets the events.
+        :param on_broken: gets an error of our own while an answer is taken.
+        """
         self._hub = hub
         self._broker = storage_broker
         self._storage_index = storage_index
@@ -119,7 +124,7 @@ class Finder:
             log.msg(
                 format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over"
                 " with %(more)d others",
-                server=_name(server),
+                server=server_name(server),
                 shnum=repr(strange[0])[:40],
                 total=self._total_shares,
                 more=len(strange) - 1,
@@ -141,7 +146,7 @@ class Finder:
         tell(None)
         log.msg(
             format="fastdl: %(server)s cannot say which shares it has: %(why)s",
-            server=_name(server),
+            server=server_name(server),
             why=failure.getErrorMessage()[:200],
             level=log.UNUSUAL,
             facility="tahoe.fastdl",

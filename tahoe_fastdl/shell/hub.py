@@ -86,8 +86,8 @@ class Hub:
             self.segment_size_hint, COMMON_SEGMENT_SIZES
         )
 
-    def begin(self) -> None:
-        """A reader joins: how idle we were while there was none says nothing."""
+    def on_reader_joining(self) -> None:
+        """How idle we were while there was no reader says nothing of the load."""
         if self.budget.is_idle:
             self._sampled = (time.monotonic(), time.process_time())
             self._busy = 1.0

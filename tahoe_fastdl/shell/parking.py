@@ -78,10 +78,13 @@ class Parking:
         place = self._places.pop(key, None)
         if place is None:
             return None
-        if place.since + self._keep_s < now or not place.driver.is_usable(broker):
-            place.driver.stop()
-            return None
-        return place.driver
+        is_good = False
+        try:
+            is_good = place.since + self._keep_s >= now and place.driver.is_usable(broker)
+        finally:  # also if that breaks: nobody else has it now
+            if not is_good:
+                place.driver.stop()
+        return place.driver if is_good else None
 
     def stop(self) -> None:
         """The client shuts down: forget all."""

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from allmydata.storage_client import HTTPNativeStorageServer, NativeStorageServer
-from allmydata.util import base32, log
+from allmydata.util import log
 from twisted.python.failure import Failure
 
 from ..core import records as r
@@ -21,42 +20,13 @@ from ..core.download import Download
 from ..core.reads import Stage
 from ..core.watching import Standing
 from ..errors import FileTooLarge
-from .recording import FileFacts, Recorder, Recording, ServerFacts, ServerShare
+from .facts import facts_of_server
+from .recording import FileFacts, Recorder, Recording, ServerShare
 
 # How often a download's standing is told while it runs.
 SAMPLE_S = 0.05
 # Answers are told together, at the latest when so many have come.
 MAX_ANSWERS = 64
-
-
-def text_of(value: object) -> str:
-    """What Tahoe gives as bytes here and as text there."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def facts_of_server(server: Any) -> ServerFacts:
-    """What an ``IServer`` tells of itself."""
-    nickname = text_of(server.get_nickname() or "")
-    if isinstance(server, HTTPNativeStorageServer):
-        transport = "HTTP"
-    else:
-        transport = "Foolscap" if isinstance(server, NativeStorageServer) else ""
-    return ServerFacts(
-        # Tahoe's own words for "it has none"
-        name=nickname if nickname not in ("", "?") else text_of(server.get_name()),
-        serverid=text_of(server.get_longname()),
-        transport=transport,
-    )
-
-
-def facts_of_file(verifycap: Any) -> FileFacts:
-    """What a verify cap tells that is no secret."""
-    return FileFacts(
-        storage_index=text_of(base32.b2a(verifycap.storage_index)),
-        size=verifycap.size,
-        k=verifycap.needed_shares,
-        n=verifycap.total_shares,
-    )
 
 
 _JOINING = frozenset((r.ReaderJoined, r.SegmentAsked, r.SegmentSizeAsked))

@@ -17,6 +17,7 @@ from twisted.internet import defer
 from twisted.python.failure import Failure
 
 from ..core import records as r
+from .facts import server_name
 
 
 @frozen
@@ -26,11 +27,6 @@ class RemoteShare:
     server: Any  # IServer
     bucket: Any  # RIBucketReader, or what stands for it over HTTP
     shnum: int
-
-
-def _name(server: Any) -> str:
-    name = server.get_name()
-    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
 
 
 class Wire:
@@ -67,7 +63,7 @@ class Wire:
     def name_of(self, share: int) -> str:
         """What people call a share: its number and its server's name."""
         remote = self._shares[share]
-        return f"sh{remote.shnum} on {_name(remote.server)}"
+        return f"sh{remote.shnum} on {server_name(remote.server)}"
 
     def stop(self) -> None:
         """Send nothing more and ignore what still comes."""
@@ -110,7 +106,7 @@ class Wire:
         log.msg(
             format="fastdl: read of sh%(shnum)d on %(server)s failed: %(why)s",
             shnum=remote.shnum,
-            server=_name(remote.server),
+            server=server_name(remote.server),
             why=failure.getErrorMessage()[:200],
             level=log.UNUSUAL,
             facility="tahoe.fastdl",
@@ -127,7 +123,7 @@ class Wire:
             format="fastdl: %(reason)s, sh%(shnum)d on %(server)s",
             reason=reason,
             shnum=remote.shnum,
-            server=_name(remote.server),
+            server=server_name(remote.server),
             level=log.UNUSUAL,
             facility="tahoe.fastdl",
         )
@@ -138,7 +134,7 @@ class Wire:
         d.addErrback(
             lambda failure: log.msg(
                 format="fastdl: %(server)s did not take the report of corruption: %(why)s",
-                server=_name(remote.server),
+                server=server_name(remote.server),
                 why=failure.getErrorMessage()[:200],
                 level=log.UNUSUAL,
                 facility="tahoe.fastdl",

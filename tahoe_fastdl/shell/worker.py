@@ -35,12 +35,12 @@ def crypt(data: bytes, readkey: bytes, position: int) -> bytes:
 
 @define
 class Decoded:
-    """What a batch became.  Files bytes begin at *start*."""
+    """What a batch became: file bytes from *start*."""
 
     start: int
     ciphertext: bytes | None  # None: every reader wants plaintext
     plaintexts: dict[bytes, bytes]  # by read key
-    bad: tuple[int, ...]
+    bad: tuple[int, ...]  # segments that do not match their leaf
     decode_s: float
     hash_s: float
     decrypt_s: float
@@ -85,18 +85,8 @@ def _primaries(job: Decode, geometry: Geometry) -> list[memoryview]:
     return [memoryview(block) for block in blocks]
 
 
-def decode_batch(
-    job: Decode, geometry: Geometry, readkeys: frozenset[bytes], keep_ciphertext: bool
-) -> Decoded:
-    """Rebuild segments ``[job.first, job.stop)``, check each hash, decrypt.
-
-    Runs in any thread.  A segment that does not match is named in ``bad``;
-    its bytes are in the result and must not be delivered.
-    """
-    began, began_at = time.perf_counter(), time.monotonic()
-    pieces = _primaries(job, geometry)
-    start = geometry.segment_start(job.first)
-    length = geometry.segment_start(job.stop) - start
+def _joined(pieces: list[memoryview], job: Decode, geometry: Geometry) -> bytes:
+    """The segments of a batch out of the primary blocks of all of them."""
     if job.stop - job.first == 1:
         ciphertext = b"".join(pieces)
     else:
@@ -107,17 +97,41 @@ def decode_batch(
             high = low + geometry.block_length(segnum)
             parts += [piece[low:high] for piece in pieces]
         ciphertext = b"".join(parts)
-    if len(ciphertext) > length:
-        ciphertext = ciphertext[:length]  # padding of the tail
-    decoded = time.perf_counter()
+    length = geometry.segment_start(job.stop) - geometry.segment_start(job.first)
+    # What is beyond is padding of the tail.
+    return ciphertext[:length] if len(ciphertext) > length else ciphertext
+
+
+def _bad_segments(ciphertext: memoryview, job: Decode, geometry: Geometry) -> tuple[int, ...]:
+    """The segments that do not match their leaf."""
     bad = []
-    view = memoryview(ciphertext)
+    start = geometry.segment_start(job.first)
     for segnum, leaf in zip(range(job.first, job.stop), job.hashes):
         low = geometry.segment_start(segnum) - start
         hasher = _LEAF_HASHER.copy()
-        hasher.update(view[low : low + geometry.segment_length(segnum)])
+        hasher.update(ciphertext[low : low + geometry.segment_length(segnum)])
         if hashlib.sha256(hasher.digest()).digest() != leaf:
             bad.append(segnum)
+    return tuple(bad)
+
+
+def decode_batch(
+    job: Decode, geometry: Geometry, readkeys: frozenset[bytes], keep_ciphertext: bool
+) -> Decoded:
+    """Rebuild segments ``[job.first, job.stop)``, check each hash, decrypt.
+
+    Runs in any thread.  A segment that does not match is named in ``bad``;
+    its bytes are in the result and must not be delivered.
+
+    :param geometry: of the file that *job* is from.
+    :param readkeys: of all that want plaintext.
+    :param keep_ciphertext: somebody wants that.
+    """
+    began, began_at = time.perf_counter(), time.monotonic()
+    start = geometry.segment_start(job.first)
+    ciphertext = _joined(_primaries(job, geometry), job, geometry)
+    decoded = time.perf_counter()
+    bad = _bad_segments(memoryview(ciphertext), job, geometry)
     hashed = time.perf_counter()
     plaintexts = {key: crypt(ciphertext, key, start) for key in readkeys}
     done = time.perf_counter()
@@ -125,7 +139,7 @@ def decode_batch(
         start=start,
         ciphertext=ciphertext if keep_ciphertext or not readkeys else None,
         plaintexts=plaintexts,
-        bad=tuple(bad),
+        bad=bad,
         decode_s=decoded - began,
         hash_s=hashed - decoded,
         decrypt_s=done - hashed,

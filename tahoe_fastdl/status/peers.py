@@ -29,7 +29,7 @@ ENDS = ("done", "failed", "stopped", "fallback")
 
 
 class Histogram:
-    """How many values fell below each bound.  Bounds are upper ends, inclusive."""
+    """How many values fell into each range; *bounds* are the upper ends, inclusive."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -75,9 +75,8 @@ class Fallback:
 
 @define
 class Totals:
-    """Bytes and reads of all downloads since the node started."""
+    """Bytes and ends of all downloads since the node started."""
 
-    reads_answered: int = 0
     received_bytes: int = 0
     delivered_bytes: int = 0
     wasted_bytes: int = 0
@@ -135,7 +134,6 @@ class Peers:
         """An answer came.  *server*, *seconds*: None if its read is not known any more."""
         if server is not None:
             self.of(server).received_bytes += length
-        self.totals.reads_answered += 1
         self.totals.received_bytes += length
         self.totals.wasted_bytes += length if is_wasted else 0
         if seconds is not None:

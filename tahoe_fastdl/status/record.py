@@ -1,6 +1,6 @@
 """What is kept of one download for the page.
 
-Owns the tables and counters of one download and nothing else.  Written by a
+Owns the tables and counters of one download; who takes part in it is ``parties``'.  Written by a
 ``shell.watcher.Watcher``, read by ``views``.  Bounded: with full tables a
 record takes less than 2 MiB (``FULL``; test_status_record.py fills one and
 measures), and a small one a thirtieth of that.  Times are monotonic
@@ -17,6 +17,7 @@ from attrs import define, frozen
 from ..core.reads import Kind, Stage
 from ..core.watching import ReadNow, Standing
 from ..shell.recording import FileFacts, ServerShare
+from .parties import Parties
 from .peers import Peers
 from .tables import (
     ABANDONED,
@@ -38,7 +39,6 @@ FLAG_NAMES = {HEDGE: "hedge", LATE: "late", STALLED: "stalled", WASTED: "wasted"
 WORK_KINDS = ("decode", "verify", "decrypt")
 BLOCK_STATES = ("wanted", "bad")
 
-UNKNOWN = (-1, -1)  # the segments of a read that is not for blocks
 # Bits are told as runs; a mask with holes everywhere would be a row for each bit.
 MAX_RUNS = 64
 # Of a reason, before it is made fit to be shown.
@@ -93,17 +93,6 @@ def runs(mask: int) -> list[tuple[int, int]]:
 
 
 @define
-class Question:
-    """A server that was asked for shares.  *shnums* a byte each: N is at most 256."""
-
-    server: int
-    sent: float
-    answered: float | None = None
-    shnums: bytes = b""
-    state: str = "open"
-
-
-@define
 class Tally:
     """What a download came to so far; bytes and plain numbers."""
 
@@ -139,12 +128,8 @@ class Record:
         self.started_unix = time.time()
         self.seconds: float | None = None  # None while it runs
         self.first_byte_s: float | None = None
-        self.servers: list[int] = []  # the node's number of each server heard of
+        self.parties = Parties(capacity.shares, capacity.dyhb, peers)
         self.asked_servers: set[int] = set()  # those that got a read, by the node's number
-        self.shares: list[tuple[int, int]] = []  # shnum and server, an index into servers
-        self._server_index: dict[int, int] = {}
-        self._share_index: dict[int, int] = {}
-        self.questions: list[Question] = []
         self.reads = ReadTable(capacity.reads, head=capacity.reads // 8)
         self.work = SpreadTable("dfffiii", capacity.work, head=64)
         self.deliveries = SpreadTable("idqq", capacity.deliveries, head=64)
@@ -153,7 +138,7 @@ class Record:
         self.samples = SpreadTable("dqqqqqqq", capacity.samples, head=64)
         self.map = SpreadTable("diiiB", capacity.map, head=16)
         self._problems: list[tuple[float, str, str]] = []
-        self.left_out = {"dyhb": 0, "problems": 0}
+        self.problems_left_out = 0
         self._began = clock()
         self._clock = clock
         self._look: Callable[[], Standing] | None = look
@@ -240,43 +225,17 @@ class Record:
         if began is not None:
             self.pauses.add(reader, began, self._since(now))
 
-    # -- servers and shares ---------------------------------------------------
-
-    def _server(self, number: int) -> int:
-        index = self._server_index.get(number)
-        if index is None:
-            index = self._server_index[number] = len(self.servers)
-            self.servers.append(number)
-        return index
-
-    def _share(self, share: int, shnum: int, server: int) -> int | None:
-        """Its index; None: there are too many."""
-        index = self._share_index.get(share)
-        if index is None:
-            if len(self.shares) >= self.capacity.shares:
-                return None
-            index = self._share_index[share] = len(self.shares)
-            self.shares.append((shnum, self._server(server)))
-        return index
+    # -- questions ------------------------------------------------------------
 
     def asked(self, now: float, server: int) -> int:
         """The number of the question; -1 of one that is not kept."""
-        if len(self.questions) >= self.capacity.dyhb:
-            self.left_out["dyhb"] += 1
-            return -1
-        self.questions.append(Question(self._server(server), self._since(now)))
-        return len(self.questions) - 1
+        return self.parties.ask(server, self._since(now))
 
     def found(self, now: float, question: int, server: int, shnums: list[int] | None) -> None:
         """An answer, or None for a failure."""
         if shnums is None:
             self._peers.of(server).errors += 1
-        if not 0 <= question < len(self.questions):
-            return
-        asked = self.questions[question]
-        asked.answered = self._since(now)
-        asked.state = "error" if shnums is None else "ok"
-        asked.shnums = bytes(shnum for shnum in shnums or () if shnum < 256)
+        self.parties.answer(question, self._since(now), shnums)
 
     # -- reads ----------------------------------------------------------------
 
@@ -288,7 +247,7 @@ class Record:
         self.tally.hedges += bool(late)
         self.asked_servers.add(read.server)
         self._peers.on_sent(read.server, late)
-        share = self._share(read.share, read.shnum, read.server)
+        share = self.parties.enter(read.share, read.shnum, read.server)
         if share is None:
             self.reads.offered += 1
             return
@@ -309,7 +268,9 @@ class Record:
         self.reads.give_up(read)
         row = self.reads.get(read)
         if row is not None:
-            self._note(now, f"a read of {self._share_name(row[0])} was given up", "no answer")
+            self._note(
+                now, f"a read of {self.parties.share_name(row[0])} was given up", "no answer"
+            )
 
     def answered(self, now: float, read: int, length: int, is_wasted: bool) -> None:
         """The whole answer is here: Tahoe's protocols give no part of one."""
@@ -322,39 +283,30 @@ class Record:
             self._peers.on_answered(None, length, is_wasted, None)
         else:
             share, sent = found
-            self._peers.on_answered(self._server_of(share), length, is_wasted, at - sent)
+            self._peers.on_answered(self.parties.server_of(share), length, is_wasted, at - sent)
 
     def scouted(self, blocks: dict[int, tuple[int, int]], under_way: list[ReadNow]) -> None:
         """Their reads were sent, and some answered, before anyone knew their segments."""
         for read in under_way:
             self.reads.set_open_blocks(read.id, (read.first_segment, read.stop_segment))
-        known = {
-            self._share_index[share]: found
-            for share, found in blocks.items()
-            if share in self._share_index
-        }
+        known = {}
+        for share, found in blocks.items():
+            index = self.parties.find(share)
+            if index is not None:
+                known[index] = found
         self.reads.set_blocks(KINDS.index(Kind.BLOCKS), known)
 
     def read_failed(self, now: float, read: int, reason: str) -> None:
         """The share is given up with it."""
         row = self.reads.get(read)
         if row is not None:
-            self._note(now, f"a read of {self._share_name(row[0])} failed", reason)
-            self._peers.of(self._server_of(row[0])).errors += 1
+            self._note(now, f"a read of {self.parties.share_name(row[0])} failed", reason)
+            self._peers.of(self.parties.server_of(row[0])).errors += 1
         self.reads.end(read, self._since(now), FAILED, 0)
-
-    def _server_of(self, share_index: int) -> int:
-        """The node's number of a share's server."""
-        server = self.shares[share_index][1]
-        return self.servers[server]
-
-    def _share_name(self, share_index: int) -> str:
-        shnum = self.shares[share_index][0]
-        return f"sh{shnum} on {self._peers.name(self._server_of(share_index))}"
 
     def blocks(self, now: float, share: ServerShare, state: str, mask: int) -> None:
         """Blocks are bad, or wait for a slot.  Which are asked for and here the reads tell."""
-        index = self._share(share.share, share.shnum, share.server)
+        index = self.parties.enter(share.share, share.shnum, share.server)
         if index is not None:
             for first, stop in runs(mask):
                 self.map.add(self._since(now), index, first, stop, BLOCK_STATES.index(state))
@@ -393,7 +345,7 @@ class Record:
         """
         problem = (self._since(now), what, why[:MAX_RAW_TEXT])
         if len(self._problems) >= self.capacity.problems:
-            self.left_out["problems"] += 1
+            self.problems_left_out += 1
             self._problems[-1] = problem
         else:
             self._problems.append(problem)

@@ -76,14 +76,6 @@ class SpreadTable:
             yield self._struct.unpack(self._struct.pack(*self._newest))
 
     @property
-    def newest(self) -> Row | None:
-        """The last row that was offered."""
-        if self._newest is not None:
-            return self._newest
-        size = self._struct.size
-        return self._struct.unpack(self._rows[-size:]) if self._rows else None
-
-    @property
     def left_out(self) -> int:
         """How many rows it was offered and does not give."""
         given = len(self._rows) // self._struct.size + (self._newest is not None)
@@ -154,10 +146,6 @@ class ReadTable:
         self._rows += _READ.pack(
             ordinal & 0xFFFFFFFF, share, kind, start, length, *blocks, sent, -1.0, OPEN, flags
         )
-
-    def is_open(self, read: int) -> bool:
-        """Whether a read is here that has not ended."""
-        return read in self._places
 
     def get(self, read: int) -> Row | None:
         """The columns of an open read, without its ordinal."""

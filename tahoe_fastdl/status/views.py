@@ -181,7 +181,7 @@ def _rate(record: Record) -> float:
 
 def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
     """The document at ``v1/downloads/N.json``."""
-    peers = journal.peers
+    peers, parties = journal.peers, record.parties
     line = summary(record)  # first, for looking at a download brings its record up to date
     reads = list(record.reads.rows())
     blocks, blocks_left_out = _map(record, reads)
@@ -194,13 +194,13 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
         "summary": line,
         "servers": [
             {"name": peers.name(number), "serverid": peers.of(number).serverid}
-            for number in record.servers
+            for number in parties.servers
         ],
-        "shares": [{"shnum": shnum, "server": server} for shnum, server in record.shares],
+        "shares": [{"shnum": shnum, "server": server} for shnum, server in parties.shares],
         "columns": COLUMNS,
         "dyhb": [
-            [q.server, seconds(q.sent), _seconds_or_none(q.answered), list(q.shnums), q.state]
-            for q in record.questions
+            [q.server, seconds(q.sent_s), _seconds_or_none(q.answered_s), list(q.shnums), q.state]
+            for q in parties.questions
         ],
         "reads": [_read(row) for row in reads],
         "work": [row for batch in record.work.rows() for row in _work(*batch)],
@@ -208,26 +208,31 @@ def download(record: Record, journal: Journal, plugin: str, tahoe: str) -> Json:
             [reader, seconds(at), start, stop]
             for reader, at, start, stop in record.deliveries.rows()
         ],
-        "pauses": [
-            *(
-                [reader, seconds(start), seconds(stop)]
-                for reader, start, stop in record.pauses.rows()
-            ),
-            *([reader, seconds(start), None] for reader, start in record.open_pauses.items()),
-        ],
+        "pauses": _pauses(record),
         "samples": [[seconds(row[0]), *row[1:]] for row in record.samples.rows()],
         "map": blocks,
         "problems": [[seconds(at), text] for at, text in record.problems()],
-        "thinned": {
-            "dyhb": record.left_out["dyhb"],
-            "reads": record.reads.left_out,
-            "work": len(WORK_KINDS) * record.work.left_out,
-            "deliveries": record.deliveries.left_out,
-            "pauses": record.pauses.left_out,
-            "samples": record.samples.left_out,
-            "map": blocks_left_out,
-            "problems": record.left_out["problems"],
-        },
+        "thinned": _thinned(record, blocks_left_out),
+    }
+
+
+def _pauses(record: Record) -> list[list[Any]]:
+    """Those that are over, and those that are not."""
+    over = [[reader, seconds(start), seconds(stop)] for reader, start, stop in record.pauses.rows()]
+    return over + [[reader, seconds(start), None] for reader, start in record.open_pauses.items()]
+
+
+def _thinned(record: Record, blocks_left_out: int) -> dict[str, int]:
+    """How many rows of each kind happened and are not in the document."""
+    return {
+        "dyhb": record.parties.questions_left_out,
+        "reads": record.reads.left_out,
+        "work": len(WORK_KINDS) * record.work.left_out,
+        "deliveries": record.deliveries.left_out,
+        "pauses": record.pauses.left_out,
+        "samples": record.samples.left_out,
+        "map": blocks_left_out,
+        "problems": record.problems_left_out,
     }
 
 
