@@ -527,13 +527,21 @@ class Servers(FaultCase):
         """Answers that come after the file is done, good or bad, change nothing."""
         cap, data, spies = await self.prepare()
         late: list[tuple[Deferred[Any], Ask]] = []
+        holding: set[int] = set()  # the first that are asked: which these are, the file decides
 
-        def hold(_read: SpyRead, ask: Ask) -> Any:
-            late.append((Deferred(), ask))
-            return late[-1][0]
+        def policy(number: int) -> Callable[[SpyRead, Ask], Any]:
+            def answer(_read: SpyRead, ask: Ask) -> Any:
+                if len(holding) < 7:
+                    holding.add(number)
+                if number not in holding:
+                    return ask()
+                late.append((Deferred(), ask))
+                return late[-1][0]
 
-        for spy in spies[:7]:
-            spy.answer_read = hold
+            return answer
+
+        for number, spy in enumerate(spies):
+            spy.answer_read = policy(number)
         node = self.node(cap)
         self.same(await self.outcome(node), (data, None))
         self.assertTrue(late)
