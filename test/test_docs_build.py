@@ -182,7 +182,7 @@ QUOTED = (
     ),
     (
         "decisions.rst: would take it to # s, but for # % more bytes",
-        "reliability.md: 1.5 would take ... of 20-of-60 from 2.2 to # s ... for # % more bytes",
+        "reliability.md: 1.5 would take ... of 20-of-60 from 1.33 to # s for # % more bytes",
     ),
     (
         "decisions.rst: takes up to # times as long, at 20-of-60",
