@@ -26,6 +26,14 @@ from pathlib import Path
 # A cap is a key to the file: it goes into no message, quoted for a URL or not.
 CAP_PATTERN = re.compile(r"URI(?::|%3A)[^\s\"'<>&]*", re.IGNORECASE)
 
+# An event in a log that twistd writes: a line, and behind it what begins with a tab.
+UNHANDLED_PATTERN = re.compile(r"^.*unhandled error.*(?:\n\t.*)*", re.IGNORECASE | re.MULTILINE)
+
+# As soon as Tahoe is connected to a server it asks for the version, here; when the connection is
+# lost before the answer, it writes that down like an error that nobody took, and tries again.
+ASKS_VERSION = "allmydata/util/rrefutil.py"
+LOST = re.compile(r"\b(?:DeadReferenceError|ConnectionLost|ConnectionDone)\b")
+
 Config = Mapping[str, Mapping[str, str]]
 
 TAHOE = ("-m", "allmydata")
@@ -38,6 +46,19 @@ class GridError(Exception):
 def without_caps(text: str) -> str:
     """The same text, with whatever looks like a cap taken out."""
     return CAP_PATTERN.sub("URI:[removed]", text)
+
+
+def unhandled_in(log: str) -> list[str]:
+    """The errors in a node's log that nobody took, each with its traceback.
+
+    Not among them: a server that was lost before it told its version, which is Tahoe's to
+    log and happens wherever servers come and go.
+    """
+    return [
+        error
+        for error in UNHANDLED_PATTERN.findall(log)
+        if not (ASKS_VERSION in error and LOST.search(error))
+    ]
 
 
 class NodeProcess:
@@ -169,6 +190,10 @@ class NodeProcess:
                 return handle.read().decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
+
+    def unhandled_errors(self) -> list[str]:
+        """Those in its log, as :func:`unhandled_in` finds them, fit to be shown."""
+        return [without_caps(error) for error in unhandled_in(self.log())]
 
     def log_tail(self, lines: int = 25) -> str:
         """The end of its log, fit to be shown."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ FAST_OPTIONS = {"patience": "5 s", "memory": "16 MiB"}
 REST_LIMIT_S = 60.0
 CONNECT_LIMIT_S = 120.0
 POLL_S = 0.2
-
-UNHANDLED = re.compile(r"unhandled error", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -157,5 +154,5 @@ def _rest(client: Client) -> Rest:
     return Rest(
         rss_bytes=client.peak_rss_bytes(),
         counters=counters,
-        unhandled=len(UNHANDLED.findall(client.log())),
+        unhandled=len(client.unhandled_errors()),
     )
