@@ -15,6 +15,7 @@ from allmydata.immutable.downloader.common import BadCiphertextHashError, BadSeg
 from allmydata.immutable.downloader.node import Cancel, IDownloadStatusHandlingConsumer
 from allmydata.interfaces import NoSharesError, NotEnoughSharesError
 from allmydata.util import base32, log
+from attrs import frozen
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
@@ -103,6 +104,14 @@ class _SegmentSink:
         self._on_done(failure)
 
 
+@frozen
+class _Pending:
+    """A request that is not a read, while it is ours."""
+
+    ask: Callable[[Any], defer.Deferred[Any]]  # the same of a stock node
+    finished: Callable[[Any], None]  # with what came of it
+
+
 _Made = TypeVar("_Made")
 
 
@@ -135,7 +144,7 @@ class FastDownloadNode:
         self._stock: Any = None
         self._si_prefix = base32.b2a(verifycap.storage_index[:8])[:12].decode("ascii")
         self._deliveries: dict[int, _ReadDelivery] = {}
-        self._pending: dict[int, Callable[[Any], None]] = {}  # other requests: ask this of stock
+        self._pending: dict[int, _Pending] = {}  # other requests, by reader
         self._driver: Driver | None = None
         self._storage_broker = storage_broker
         self._running = True
@@ -325,12 +334,12 @@ class FastDownloadNode:
                 driver.leave(reader)
                 d.callback(self._as_tahoe_result(result))
 
-        def ask_stock(stock: Any) -> None:
+        def ask_stock(stock: Any) -> defer.Deferred[Any]:
             stock_d, stock_cancel = stock.get_segment(segnum)
             cancel._f = lambda _cancel: stock_cancel.cancel()
-            stock_d.addBoth(finished)
+            return stock_d  # type: ignore[no-any-return]
 
-        self._pending[reader] = ask_stock
+        self._pending[reader] = _Pending(ask_stock, finished)
         driver.join(r.SegmentAsked(reader, segnum), reader, _SegmentSink(finished))
         return d, cancel
 
@@ -348,10 +357,10 @@ class FastDownloadNode:
             self._pending.pop(reader, None)
             d.callback(self._as_tahoe_result(result))
 
-        def ask_stock(stock: Any) -> None:
-            stock.get_segsize().addBoth(finished)
+        def ask_stock(stock: Any) -> defer.Deferred[Any]:
+            return stock.get_segsize()  # type: ignore[no-any-return]
 
-        self._pending[reader] = ask_stock
+        self._pending[reader] = _Pending(ask_stock, finished)
         driver.join(r.SegmentSizeAsked(reader), reader, _SegmentSink(finished), on_size=finished)
         return d
 
@@ -380,5 +389,5 @@ class FastDownloadNode:
         for delivery in list(self._deliveries.values()):
             finish_on_stock(stock, delivery, repr(self))
         pending, self._pending = list(self._pending.values()), {}
-        for ask in pending:
-            ask(stock)
+        for each in pending:
+            defer.maybeDeferred(each.ask, stock).addBoth(each.finished)

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl import errors
-from tahoe_fastdl.core.books import STARVE_S
+from tahoe_fastdl.core.turns import STARVE_S
 from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import (
@@ -17,18 +17,9 @@ from .sharemaker import (
     encode,
     make_ueb,
 )
-from .simulator import (
-    End,
-    Mood,
-    ReaderSpec,
-    Simulation,
-    World,
-    read,
-    run_together,
-    simulate,
-    spread,
-)
+from .simulator import End, Simulation, run_together, simulate
 from .worldmaker import only_reader, whole
+from .worlds import Mood, ReaderSpec, World, read, spread
 
 SEGMENT = 128 * KIB
 

@@ -24,11 +24,13 @@ from tahoe_fastdl.core.books import Books
 from tahoe_fastdl.core.covering import Covering
 from tahoe_fastdl.core.download import Download
 from tahoe_fastdl.core.geometry import Geometry
+from tahoe_fastdl.core.intake import Intake
 from tahoe_fastdl.core.ledger import Ledger
 from tahoe_fastdl.core.metadata import Metadata
 from tahoe_fastdl.core.opening import Opening
 from tahoe_fastdl.core.proving import Proving
 from tahoe_fastdl.core.rows import Rows
+from tahoe_fastdl.core.scouting import Scouts
 from tahoe_fastdl.core.share import Share
 from tahoe_fastdl.core.window import Account
 from tahoe_fastdl.node import FastDownloadNode
@@ -77,16 +79,16 @@ STAGES = {
     "asking_one_server": Stage(Finder, "_ask", 3),
     "an_answer_to_the_search": Stage(Finder, "_answered"),
     "the_last_answer_to_the_search": Stage(Finder, "_answered", 10),
-    "scouting": Stage(Opening, "scout"),
-    "sending_a_scout": Stage(Opening, "_send_scout", 2),
+    "scouting": Stage(Scouts, "scout"),
+    "sending_a_scout": Stage(Scouts, "_send_scout", 2),
     "sending_a_read": Stage(Wire, "send"),
     "sending_a_late_read": Stage(Wire, "send", 6),
     "an_answer": Stage(Wire, "_answered"),
     "a_late_answer": Stage(Wire, "_answered", 6),
-    "keeping_an_answer": Stage(Opening, "keep", 2),
+    "keeping_an_answer": Stage(Intake, "keep", 2),
     "seeking_the_ueb": Stage(Metadata, "seek_ueb"),
     "the_geometry": Stage(Geometry, "of"),
-    "what_scouts_brought": Stage(Opening, "_convert_scouts"),
+    "what_scouts_brought": Stage(Scouts, "convert"),
     "seeking_hashes": Stage(Opening, "seek_pages"),
     "entering_hashes": Stage(Metadata, "seek_page"),
     "admitting": Stage(Covering, "admit"),
@@ -231,6 +233,21 @@ class SafetyNet(GridCase):
         second = Deferred.fromCoroutine(self.read(node, 10, 500_000))
         await self.assertFailure(first, LawBrokenError)
         self.assertTrue(await second == data[10:500_010])
+        self.assertTrue(raised)
+        self.counted_and_logged_once(cap)
+        await self.nothing_is_left()
+
+    async def test_stock_that_refuses_a_segment(self) -> None:
+        """The same of what asks for a segment: neither it nor what is behind it waits for ever."""
+        data = some_bytes(SIZE)
+        cap = await self.put(data, 3, 10, 128 * 1024)
+        node = self.node(cap)._cnode
+        self.break_at(Stage(Download, "receive", 9))
+        raised = self.break_at(Stage(DownloadNode, "get_segment"))
+        first, _cancel = node.get_segment(1)
+        second, _cancel = node.get_segment(2)
+        await self.assertFailure(first, LawBrokenError)
+        self.assertEqual((await second)[0], 2 * 128 * 1024)
         self.assertTrue(raised)
         self.counted_and_logged_once(cap)
         await self.nothing_is_left()

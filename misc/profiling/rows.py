@@ -114,7 +114,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "satisfaction",
         (f"{SHARE}._get_satisfaction",),
-        (f"{CORE}.opening:Opening.keep", f"{CORE}.proving:Proving.finish"),
+        (f"{CORE}.intake:Intake.keep", f"{CORE}.proving:Proving.finish"),
         ticket_calls=8028,
         ticket_s=3.1,
     ),

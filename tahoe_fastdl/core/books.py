@@ -1,8 +1,8 @@
 """The books of one download: what its parts share.
 
 Pure.  ``Books`` holds state and the few changes that touch more than one of
-its pages (a share given up, bytes given back); ``opening``, ``covering`` and
-``proving`` decide by it and write into it, ``download`` owns it.  Laws:
+its pages (a share given up, bytes given back); the parts of ``download``, which
+owns it, decide by it and write into it.  Laws:
 
 * bytes are reserved for reads when they are sent and for decoded segments
   when their decoding starts, and released once;
@@ -10,8 +10,6 @@ its pages (a share given up, bytes given back); ``opening``, ``covering`` and
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from attrs import define, field, frozen
 
@@ -26,11 +24,7 @@ from .reads import Kind, Read, ReadBook
 from .rows import Rows
 from .servers import Server
 from .share import Share
-from .window import Account, Line
-
-# How long a reader without room waits while nobody gives any back before it takes one
-# segment more than the budget has: longer than a download that moves holds on to its bytes.
-STARVE_S = 1.0
+from .turns import Turns
 
 # The other servers may need so much longer to say what they have than the first one did,
 # or this time if that is more; then nobody waits for them any longer.
@@ -93,22 +87,15 @@ class Books:
     metadata: Metadata
     reads: ReadBook
     rows: Rows
+    turns: Turns
     shares: dict[int, Share] = field(factory=dict)
     counted_on: dict[int, Share] = field(factory=dict)  # of which blocks are wanted, or here
     readers: dict[int, Reader] = field(factory=dict)
     counters: Counters = field(factory=Counters)
     search: Search = field(factory=Search)
-    account: Account | None = None
     out: list[r.Action] = field(factory=list)
     cpu_busy: float = 1.0
     dirty: bool = False
-    starving_until: float | None = None  # then a reader without room gets its next segment
-    may_overdraw: bool = False  # that time came, and there is still no room
-    releases_seen: int = 0  # of the budget, when the waiting began
-    waits: dict[Line, Callable[[], bool]] = field(
-        factory=dict
-    )  # -> whether what it is for is there
-    outgrew_bytes: int | None = None  # a fair share that was too small
     last_failure: str | None = None
     _live_servers: frozenset[int] | None = field(default=None, init=False)
 
@@ -160,11 +147,6 @@ class Books:
 
     # -- bytes ----------------------------------------------------------------
 
-    def reserve(self, length: int) -> None:
-        """Take *length* bytes of the budget."""
-        assert self.account is not None
-        self.account.reserve(length)
-
     def is_starving(self, reader: Reader) -> bool:
         """Whether *reader* took all that it could and waits for its next segment."""
         todo = reader.todo
@@ -175,99 +157,13 @@ class Books:
 
     def has_its_part(self, reader: Reader) -> bool:
         """Whether what is decoded for *reader* and not taken fills its part of the room."""
-        assert self.account is not None
-        part = self.account.limit_bytes // len(self.readers)
+        part = self.turns.account.limit_bytes // len(self.readers)
         return 0 < reader.held_bytes >= part and not self.is_starving(reader)
-
-    def has_room(self, length: int) -> bool:
-        """Whether *length* bytes fit, and nobody waits for room before us."""
-        account = self.account
-        assert account is not None
-        is_next = account.budget.room.lets(self) or account.budget.is_unused()
-        if is_next and account.has_room(length):
-            self.starving_until, self.may_overdraw = None, False
-            return True
-        return False
-
-    def wait_for_room(self, length: int) -> None:
-        """Somebody has to free bytes before *length* of them fit: others, if they are
-        within our part; or the part has to grow."""
-        account = self.account
-        assert account is not None
-        budget = account.budget
-        if account.is_within_limit(length):
-            self.wait_in(budget.room, lambda: account.has_room(length))
-        else:
-            self.outgrew_bytes = account.limit_bytes
-
-    def has_slot(self, number: int) -> bool:
-        """Whether one more read may be sent to this server; if not, it is waited for."""
-        server = self.servers[number]
-        if server.has_slot() and server.line.lets(self):
-            return True
-        self.wait_in(server.line, server.has_slot)
-        return False
-
-    def wait_in(self, line: Line, is_there: Callable[[], bool]) -> None:
-        """Stand in *line* until a plan does without."""
-        line.join(self)
-        self.waits[line] = is_there
-
-    def begin_plan(self) -> dict[Line, Callable[[], bool]]:
-        """What was waited for will be tried again.
-
-        :return: for :meth:`end_plan`.
-        """
-        before, self.waits, self.outgrew_bytes = self.waits, {}, None
-        return before
-
-    def end_plan(self, before: dict[Line, Callable[[], bool]]) -> None:
-        """Leave the lines of *before* for which there is no need any more."""
-        for line in before:
-            if line not in self.waits:
-                line.leave(self)
-
-    def may_go_on(self) -> bool:
-        """Whether a plan would find something that the last one had to wait for."""
-        grown = self.outgrew_bytes is not None and (
-            self.account is not None and self.account.limit_bytes > self.outgrew_bytes
-        )
-        return grown or any(line.lets(self) and is_there() for line, is_there in self.waits.items())
-
-    def starve(self, now: float) -> bool:
-        """There is no room and a reader needs its next segment.
-
-        Whoever holds the room usually frees some soon; those who pause may hold it
-        for ever, so when nobody gave back any for STARVE_S the segment is fetched all
-        the same.
-
-        :return: whether that time has come.
-        """
-        if not self.may_overdraw and self.starving_until is None:
-            self._wait_for_release(now)
-        return self.may_overdraw
-
-    def _wait_for_release(self, now: float) -> None:
-        assert self.account is not None
-        self.releases_seen = self.account.budget.releases
-        self.starving_until = now + STARVE_S
-
-    def starved(self, now: float) -> bool:
-        """The time of :meth:`starve` is up.
-
-        :return: whether nobody gave back anything meanwhile.
-        """
-        if self.account is not None and self.account.budget.releases != self.releases_seen:
-            self._wait_for_release(now)
-            return False
-        self.starving_until, self.may_overdraw = None, True
-        return True
 
     def release(self, length: int) -> None:
         """Give *length* bytes back."""
         if length:
-            assert self.account is not None
-            self.account.release(length)
+            self.turns.account.release(length)
 
     def bytes_of(self, mask: int) -> int:
         """File bytes in the segments of *mask*."""
@@ -290,8 +186,7 @@ class Books:
         data_start: int = -1,
     ) -> None:
         """Ask *share* for ``[start, start + length)``, of which *mask* are blocks we want."""
-        assert self.account is not None
-        read = self.reads.send(self.account, share, kind, start, length, mask, now)
+        read = self.reads.send(self.turns.account, share, kind, start, length, mask, now)
         read.data_start = data_start
         share.ledger.on_asked(mask)
         self.counters.reads_sent += 1
@@ -307,7 +202,7 @@ class Books:
             if start >= 2**63:  # no server can be asked that
                 self.retire(share, "hashes out of reach")
                 return
-            if not self.has_slot(share.server):
+            if not self.turns.has_slot(self.servers[share.server]):
                 return
             self.send(share, kind, start, stop - start, now)
 

@@ -71,9 +71,7 @@ class Covering:
         mask = self._spare(read, read.mask & books.rows.admitted & ~read.share.late)
         allowed = HEDGE_FREE_BYTES + HEDGE_PART * counters.bytes_received
         cheap = counters.bytes_hedged + read.length <= allowed
-        fits = books.account is not None and books.account.budget.is_free(
-            self._hedging_bytes + read.length
-        )
+        fits = books.turns.budget.is_free(self._hedging_bytes + read.length)
         if mask and cheap and fits:
             counters.hedges += 1
             counters.bytes_hedged += read.length
@@ -174,7 +172,7 @@ class Covering:
         for reader in books.readers.values():
             if not books.is_starving(reader):
                 continue
-            if not books.starve(now):
+            if not books.turns.starve(now):
                 return
             segnum = (reader.todo & -reader.todo).bit_length() - 1
             if segnum not in books.rows.lost and not books.rows.admitted >> segnum & 1:
@@ -201,8 +199,7 @@ class Covering:
         """How many of the next *run* segments to admit for *reader* now; 0: none yet;
         None: there is no room for one."""
         books, geometry = self._books, self._books.geometry
-        account, size = books.account, self._books.geometry.segment_size
-        assert account is not None
+        account, size = books.turns.account, self._books.geometry.segment_size
         limit = account.limit_bytes
         most = stripe_length(geometry.block_size, size, self._span_bytes, limit)
         rounds = (run + most // 2) // most
@@ -232,9 +229,9 @@ class Covering:
             length = min(length, (depth - flight) // size)
         elif not flight:
             length = min(length, max(1, depth // size))
-        while not books.has_room(length * size):
+        while not books.turns.has_room(length * size):
             if is_waiting or (length == 1 and (self._will_free() or not account.is_alone())):
-                books.wait_for_room(length * size)
+                books.turns.wait_for_room(length * size)
                 return None
             if length == 1:
                 break  # nothing will ever make more room: a segment larger than it
@@ -345,16 +342,15 @@ class Covering:
             if not desire or share.retired:
                 continue
             data = books.layout_of(share).data
-            if whole and books.has_slot(share.server):
+            if whole and books.turns.has_slot(books.servers[share.server]):
                 books.send(share, Kind.BLOCKS, 0, whole, now, desire, data)
                 continue
             for first, stop in cut_reads(desire, geometry.block_size, MAX_READ_BYTES):
-                if not books.has_slot(share.server):
+                if not books.turns.has_slot(books.servers[share.server]):
                     waiting += count_bits(share.ledger.desire()) * geometry.block_size
                     break
                 start = data + geometry.block_start(first)
                 length = geometry.block_start(stop) - geometry.block_start(first)
                 books.send(share, Kind.BLOCKS, start, length, now, mask_of(first, stop), data)
-        assert books.account is not None
-        books.account.promise(waiting)
+        books.turns.account.promise(waiting)
         return waiting > 0

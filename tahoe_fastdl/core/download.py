@@ -7,8 +7,9 @@ one ``TurnEnded`` a reactor turn, and the plan is made then, once:
 ``plans <= changes``.
 
 The way of a byte: wanted by a reader (``readers``), admitted and asked of k
-shares (``covering``, ``plan``, ``ledger``, ``reads``), arrived (``opening``,
-``share``), complete (``rows``), decoded and proved (``proving``), delivered.
+shares (``scouting``, ``covering``, ``plan``, ``ledger``, ``reads``), arrived
+(``intake``, ``share``), complete (``rows``), decoded and proved (``opening``,
+``proving``), delivered (``handing``).
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from typing import Any
 from . import records as r
 from .books import Books, Counters, Options
 from .covering import Covering
-from .geometry import Geometry, mask_of
+from .geometry import Geometry
+from .handing import Handing
+from .intake import Intake
 from .metadata import Metadata
 from .opening import Opening
-from .plan import runs_of
 from .proving import Proving
-from .readers import Held, Reader
+from .readers import Reader
 from .reads import Kind, ReadBook, Stage
 from .rows import Rows
+from .scouting import Scouts
 from .servers import Server
 from .share import Share
+from .turns import Turns
 from .watching import Watching
 from .window import Budget
 
@@ -53,7 +57,6 @@ class Download:
         :param budget: shared by all downloads of the client.
         :param servers: shared likewise; has every server that events name.
         """
-        self._budget = budget
         self._books = Books(
             k=k,
             n=n,
@@ -62,12 +65,15 @@ class Download:
             metadata=Metadata(size, k, n, ueb_hash, options.segment_size_hint),
             reads=ReadBook(servers, options.patience_s),
             rows=Rows(k),
+            turns=Turns(budget),
         )
-        self._opening = Opening(self._books)
+        self._intake = Intake(self._books)
+        self._scouts = Scouts(self._books, self._intake)
+        self._opening = Opening(self._books, self._scouts)
         self._proving = Proving(self._books)
         self._covering = Covering(self._books, self._proving)
         self.watching = Watching(self._books)
-        self._held: dict[int, Held] = {}
+        self._handing = Handing(self._books)
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             r.ReaderJoined: self._on_reader_joined,
             r.SegmentAsked: self._on_segment_asked,
@@ -110,12 +116,12 @@ class Download:
         if not self.readers:
             return None
         books = self._books
-        deadlines = (books.reads.next_deadline(), books.search.until, books.starving_until)
+        deadlines = (books.reads.next_deadline(), books.search.until, books.turns.starving_until)
         return min((when for when in deadlines if when is not None), default=None)
 
     def wake(self) -> None:
         """Another download's turn is over: perhaps it freed what we wait for."""
-        if self._books.may_go_on():
+        if self._books.turns.may_go_on():
             self._books.changed()
 
     @property
@@ -182,7 +188,7 @@ class Download:
                 search.failed, search.damaged = False, True
                 for share in books.shares.values():
                     share.forgive()
-            books.account = self._budget.open()
+            books.turns.open()
         books.readers[reader.id] = reader
         if search.until is not None and search.until <= now:
             search.until = None
@@ -199,18 +205,8 @@ class Download:
         if reader is None:
             return
         reader.position = event.position
-        for batch, held in list(self._held.items()):
-            if held.waiting.get(reader.id, event.position + 1) <= event.position:
-                self._let_go(batch, held, reader)
+        self._handing.on_delivered(reader)
         self._books.changed()
-
-    def _let_go(self, batch: int, held: Held, reader: Reader) -> None:
-        del held.waiting[reader.id]
-        reader.held_bytes -= held.reserved_bytes
-        if not held.waiting:
-            del self._held[batch]
-            self._books.release(held.reserved_bytes)
-            self._books.out.append(r.DropBatch(batch))
 
     def _on_reader_left(self, event: r.ReaderLeft, now: float) -> None:
         reader = self.readers.get(event.reader)
@@ -221,9 +217,7 @@ class Download:
         gone = [reader for reader in self.readers.values() if reader.failed]
         for reader in gone:
             del self.readers[reader.id]
-            for batch, held in list(self._held.items()):
-                if reader.id in held.waiting:
-                    self._let_go(batch, held, reader)
+            self._handing.on_left(reader)
         if gone and self.readers:
             self._drop_unwanted()
         elif gone:
@@ -245,14 +239,11 @@ class Download:
         books.counted_on.clear()
         books.reads.drop_all()
         books.rows = Rows(books.k)
-        books.starving_until, books.may_overdraw = None, False
-        books.end_plan(books.begin_plan())
+        self._scouts.reset()
         self._opening.reset()
         self._proving.reset()
-        self._held.clear()
-        if books.account is not None:
-            self._budget.close(books.account)
-            books.account = None
+        self._handing.reset()
+        books.turns.close()
 
     # -- shares and reads -----------------------------------------------------
 
@@ -294,7 +285,7 @@ class Download:
         read.share.late &= ~read.mask
         if read.kind is Kind.EVIDENCE and read.stage is Stage.STALLED:
             self._proving.reconsider(read.share)
-        books.release(read.length - self._opening.keep(read, event.data))
+        books.release(read.length - self._intake.keep(read, event.data))
         books.changed()
 
     def _on_read_failed(self, event: r.ReadFailed, now: float) -> None:
@@ -308,9 +299,8 @@ class Download:
         if books.search.until is not None and books.search.until <= now:
             books.search.until = None
             books.changed()
-        if books.starving_until is not None and books.starving_until <= now:
-            if books.starved(now):
-                books.changed()
+        if books.turns.on_time(now):
+            books.changed()
         for read in books.reads.take_overdue(now):
             books.changed()
             if read.stage is Stage.ABANDONED:
@@ -333,24 +323,25 @@ class Download:
         books.dirty = False
         books.counters.plans += 1
         books.cpu_busy = event.cpu_busy
-        before = books.begin_plan()
+        before = books.turns.begin_plan()
         if books.readers:
             self._plan(now)
-        books.end_plan(before)
+        books.turns.end_plan(before)
 
     def _plan(self, now: float) -> None:
         books = self._books
         if books.metadata.ueb is None:
-            self._opening.scout(now)
+            self._scouts.scout(now)
             self._opening.seek_ueb(now)
         if books.metadata.ueb is None:
             self._opening.fail_hopeless(now)
             return
-        self._opening.seek_pages(self._covering.upcoming(), now)
+        is_complete = self._opening.seek_pages(self._covering.upcoming(), now)
         self._proving.examine(now)
-        self._opening.drop_fragments()
+        if is_complete:
+            self._intake.drop_fragments()
         self._covering.cover(now)
-        self._covering.admit(self._opening.whole_length(), now)
+        self._covering.admit(self._scouts.whole_length(), now)
         self._proving.decode()
         self._fail_lost()
 
@@ -374,33 +365,6 @@ class Download:
             books.out.append(r.DropBatch(event.batch))
             return
         good, reserved_bytes = proved
-        held = Held(reserved_bytes)
-        for reader in books.readers.values():
-            self._hand_over(event.batch, held, reader, good, coming)
-        if held.waiting:
-            self._held[event.batch] = held
-        else:
-            books.release(held.reserved_bytes)
-            books.out.append(r.DropBatch(event.batch))
+        self._handing.hand_out(event.batch, good, reserved_bytes, coming)
         self._drop_unwanted()
         books.changed()
-
-    def _hand_over(self, batch: int, held: Held, reader: Reader, good: int, coming: int) -> None:
-        """Give a reader what it needs of a batch, unless it is far behind or pauses.
-
-        Bytes that it cannot take before others that nobody has asked for yet
-        would fill the budget and never leave it; it fetches them again when it
-        gets there.
-        """
-        geometry = self._books.geometry
-        for first, stop in runs_of(reader.todo & good):
-            if reader.todo & mask_of(0, first) & ~coming or self._books.has_its_part(reader):
-                return
-            reader.todo &= ~mask_of(first, stop)
-            assert reader.start is not None and reader.stop is not None
-            start = max(reader.start, geometry.segment_start(first))
-            end = min(reader.stop, geometry.segment_start(stop))
-            if reader.id not in held.waiting:
-                reader.held_bytes += held.reserved_bytes
-            held.waiting[reader.id] = end
-            self._books.out.append(r.Deliver(reader.id, batch, start, end))

@@ -78,18 +78,16 @@ class Proving:
 
     def _most_bytes(self) -> int:
         """What one batch decodes into, so that all workers find room for theirs."""
-        assert self._books.account is not None
-        return min(DECODE_BYTES, self._books.account.budget.most_decoding_bytes() // MAX_DECODES)
+        return min(DECODE_BYTES, self._books.turns.budget.most_decoding_bytes() // MAX_DECODES)
 
     def _has_room(self, first: int, stop: int) -> bool:
         """Whether a worker may decode these segments now; if not, that is waited for."""
         books, geometry = self._books, self._books.geometry
-        assert books.account is not None
-        budget = books.account.budget
+        turns, budget = books.turns, books.turns.budget
         length = geometry.segment_start(stop) - geometry.segment_start(first)
-        if budget.workers.lets(books) and budget.may_decode(length):
+        if budget.workers.lets(turns) and budget.may_decode(length):
             return True
-        books.wait_in(budget.workers, lambda: budget.may_decode(length))
+        turns.wait_in(budget.workers, lambda: budget.may_decode(length))
         return False
 
     def _holders(self, segnum: int) -> list[Share]:
@@ -106,8 +104,7 @@ class Proving:
         assert tree is not None and len(chosen) == books.k
         hashes = tuple(tree.leaf(segnum) or b"" for segnum in range(first, stop))
         length = geometry.segment_start(stop) - geometry.segment_start(first)
-        assert books.account is not None
-        books.account.begin_decoding(length)
+        books.turns.account.begin_decoding(length)
         self._last_batch += 1
         books.counters.batches += 1
         shares = tuple(share.id for share in chosen)
@@ -132,8 +129,7 @@ class Proving:
             return None
         for segnum in bad:
             self._on_bad(segnum, batch)
-        assert books.account is not None
-        books.account.end_decoding(batch.reserved_bytes)
+        books.turns.account.end_decoding(batch.reserved_bytes)
         good = mask_of(batch.first, batch.stop) & ~sum(1 << segnum for segnum in bad)
         books.rows.finish(good)
         books.forget_blocks(good)

@@ -135,7 +135,8 @@ class Watching:
     def standing(self) -> Standing:
         """The numbers of this moment.  Cost: O(shares + reads in flight)."""
         books = self._books
-        geometry, account = books.metadata.geometry, books.account
+        geometry = books.metadata.geometry
+        account = books.turns.account if books.turns.is_open else None
         changes, recomputations = books.counters.changes, books.counters.plans
         for share in books.shares.values():
             changes += share.ledger.changes

@@ -5,7 +5,7 @@ Pure.  One :class:`Budget` serves all downloads of a client; each has an
 first and released exactly once; what is requested, received or waits for its
 reader, and what workers decode into, each stay within a part of the budget of
 their own.  Exceptions, one segment each: a segment larger than its part, and a
-reader that waits while nobody gives anything back (``books.STARVE_S``).
+reader that waits while nobody gives anything back (``turns.STARVE_S``).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ HTTP_READS_A_SERVER = 10
 CPU_SAMPLE_S = 0.05  # shorter samples say more about the scheduler than about load
 
 
-class Running(Protocol):
+class Neighbour(Protocol):
     """A download that may wait for room or for a slot, and what can be told of it."""
 
     core: Download
@@ -46,7 +46,7 @@ class Hub:
         self.settings = settings
         self.budget = Budget(settings.memory)
         self.servers: dict[int, Server] = {}
-        self.downloads: WeakSet[Running] = WeakSet()
+        self.downloads: WeakSet[Neighbour] = WeakSet()
         self.parking = Parking(settings.remember)
         self.totals: dict[str, int] = {}
         self.recorder: Recorder | None = None  # of downloads that begin from now on
@@ -92,7 +92,7 @@ class Hub:
             self._sampled = (time.monotonic(), time.process_time())
             self._busy = 1.0
 
-    def wake_others(self, who: Running) -> None:
+    def wake_others(self, who: Neighbour) -> None:
         """*who* may have freed room or slots, or left a line: those who come next look again."""
         for download in list(self.downloads):
             if download is not who:

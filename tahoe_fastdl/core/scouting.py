@@ -1,0 +1,177 @@
+"""Scouts: first blocks, asked for before the UEB is here.
+
+Pure.  Nothing is known then but the file's size, yet blocks begin at a known
+place and the likely segment sizes are few: so each share is asked for its
+first blocks as it turns up, in the same round trip as the UEB.
+"""
+
+from __future__ import annotations
+
+from .books import Books
+from .forensics import data_stop, whole_share_length
+from .geometry import Geometry, mask_of
+from .intake import Intake
+from .layout import V2_HEADER_SIZE, expected_layout
+from .metadata import UEB_READ_SIZE
+from .plan import choose_shares
+from .reads import Kind, Stage
+from .servers import CAUTIOUS_RATE, DEFAULT_LATENCY_S
+from .share import Share
+from .window import KIB
+
+# A share of at most this length is fetched and checked whole.
+SMALL_SHARE_BYTES = 16 * KIB
+# What comes in this time is asked for in the same message: that costs as much by itself.
+MESSAGE_S = 0.001
+
+
+class Scouts:
+    """The part of a download that reads on a guess."""
+
+    def __init__(self, books: Books, intake: Intake) -> None:
+        self._books = books
+        self._intake = intake
+        self._scouted: set[int] = set()  # shares asked before the geometry was known
+        self._whole: int | None = None  # what whole_length says once the geometry is known
+
+    def reset(self) -> None:
+        """Nobody reads any more."""
+        self._scouted.clear()
+
+    def has_asked(self, share: Share) -> bool:
+        """Whether *share* was asked on a guess, and it is not known yet what that brings."""
+        return share.id in self._scouted
+
+    def distrust(self, share: Share) -> None:
+        """A scout is late: its share counts as not asked."""
+        if self._books.metadata.geometry is None and share.id in self._scouted:
+            share.late |= 1
+
+    def first_byte(self) -> int:
+        """The lowest byte of the file that a reader wants, by the best guess; 0 without one."""
+        guess = self._books.metadata.best_guess
+        readers = self._books.readers.values() if guess is not None else ()
+        starts = [reader.guess_start(guess) for reader in readers if guess is not None]
+        return min((start for start in starts if start is not None), default=0)
+
+    def whole_length(self) -> int:
+        """How much to read of a share small enough to be read whole, or 0."""
+        books = self._books
+        if not any(reader.wants_bytes for reader in books.readers.values()):
+            return 0
+        if self._whole is not None:
+            return self._whole
+        known = [books.metadata.geometry] if books.metadata.geometry else books.metadata.guesses
+        length = max((whole_share_length(g) for g in known), default=SMALL_SHARE_BYTES + 1)
+        # with a v2 header all of it lies a little further on
+        whole = length + V2_HEADER_SIZE + UEB_READ_SIZE if length <= SMALL_SHARE_BYTES else 0
+        if books.metadata.geometry is not None:
+            self._whole = whole
+        return whole
+
+    def scout(self, now: float) -> None:
+        """Read first blocks before anything is known but the file's size."""
+        books = self._books
+        guess = books.metadata.best_guess
+        if guess is None or not any(reader.wants_bytes for reader in books.readers.values()):
+            return
+        start, stop = 0, self.whole_length()
+        if not stop:
+            first = min(self.first_byte() // guess.segment_size, guess.num_segments - 1)
+            data = expected_layout(guess).data
+            start = data + guess.block_start(first) if first else 0
+            stop = data + guess.block_start(first + 1)
+        if not self._scouted and not books.turns.has_room(books.k * (stop - start)):
+            if not books.turns.account.is_alone() and not books.turns.starve(now):
+                books.turns.wait_for_room(books.k * (stop - start))
+                return
+        shares = [share for share in books.shares.values() if not share.late]
+        asked = {s.shnum for s in shares if s.id in self._scouted and not s.retired}
+        fresh = [share for share in shares if share.id not in self._scouted]
+        for share in choose_shares(
+            fresh, books.servers, 1, asked, books.k - len(asked), stop - start, books.k,
+            books.cpu_busy,
+        ):  # fmt: skip
+            if books.turns.has_slot(books.servers[share.server]):
+                self._scouted.add(share.id)
+                self._send_scout(share, start, stop, now)
+
+    def _send_scout(self, share: Share, start: int, stop: int, now: float) -> None:
+        """Ask for the first blocks, and for the rest of the share too if that is here
+        before an answer to another question could be."""
+        books = self._books
+        server = books.servers[share.server]
+        rest = self._rest_of(share, start, stop)
+        rate = server.rate or CAUTIOUS_RATE
+        latency = DEFAULT_LATENCY_S if server.latency_s is None else server.latency_s
+        if rest and server.bytes_in_flight + stop - start + rest > rate * latency:
+            rest = 0
+        # Over Foolscap the answer to a second read comes right behind that to the first;
+        # over HTTP it would take a connection of its own.  But if all of the share may be
+        # one block, it must not be cut in two.
+        is_one_block = any(guess.num_segments == 1 for guess in books.metadata.guesses)
+        if rest > MESSAGE_S * rate and not server.max_reads and not is_one_block:
+            books.send(share, Kind.BLOCKS, start, stop - start, now)
+            books.send(share, Kind.BLOCKS, stop, rest, now)
+        else:
+            books.send(share, Kind.BLOCKS, start, stop + rest - start, now)
+
+    def _rest_of(self, share: Share, start: int, stop: int) -> int:
+        """How many bytes a share that is scouted up to *stop* may have behind that which are
+        wanted: none if not all of the file is, or not of this share for certain."""
+        books, guesses = self._books, self._books.metadata.guesses
+        size = guesses[0].size
+        is_wanted = start == 0 and any(
+            reader.start == 0 and reader.stop is not None and reader.stop >= size
+            for reader in books.readers.values()
+        )
+        if not is_wanted or share.shnum >= books.k:
+            return 0
+        hashes = max(whole_share_length(guess) - data_stop(guess) for guess in guesses)
+        rest = max(data_stop(guess) for guess in guesses) + V2_HEADER_SIZE - stop
+        if books.servers[share.server].max_reads and hashes <= SMALL_SHARE_BYTES:
+            rest += hashes + UEB_READ_SIZE  # or the UEB would take another connection
+        is_small = books.k * rest <= books.turns.account.limit_bytes // 3
+        return rest if rest > 0 and is_small and books.turns.has_room(stop + rest) else 0
+
+    def convert(self) -> None:
+        """The geometry is known: what was read on a guess becomes blocks."""
+        books, geometry = self._books, self._books.geometry
+        todo = 0
+        for reader in books.readers.values():
+            todo |= reader.todo
+        for share in books.shares.values():
+            share.late = 0
+        scouted = self._scouted & books.shares.keys()
+        for share_id in sorted(scouted):
+            self._take_scouted(books.shares[share_id], geometry, todo)
+        for read in books.reads:
+            if read.kind is not Kind.BLOCKS or read.share.id not in scouted:
+                continue
+            share = read.share
+            data = books.layout_of(share).data
+            mask = todo & mask_of(*geometry.whole_blocks(read.start - data, read.stop - data))
+            books.admit(mask & ~books.rows.admitted)
+            books.count_on(share, mask)
+            share.ledger.on_asked(mask)
+            read.mask, read.data_start = mask, data
+            if read.stage is Stage.STALLED:  # it will not get to that stage any more
+                share.late |= mask
+        self._scouted.clear()
+
+    def _take_scouted(self, share: Share, geometry: Geometry, todo: int) -> None:
+        books = self._books
+        layout = books.layout_of(share)
+        for fragment in share.fragments():
+            base = fragment.start - layout.data
+            blocks = geometry.whole_blocks(base, base + len(fragment.data))
+            mask = todo & mask_of(*blocks) & ~share.ledger.have
+            if share.retired or not mask:
+                continue
+            books.admit(mask & ~books.rows.admitted)
+            books.count_on(share, mask)
+            kept = self._intake.keep_blocks(share, fragment, mask, layout.data)
+            if kept and not fragment.is_reserved:
+                books.turns.account.reserve(kept)
+            elif kept:
+                fragment.is_reserved = False
