@@ -26,7 +26,7 @@ from .sharemaker import (
     EncodedFile,
     encode,
 )
-from .simulator import Damage, Mood, PlacedShare, ReaderSpec, ServerSpec, World
+from .worlds import Damage, Mood, PlacedShare, ReaderSpec, ServerSpec, World
 
 # Examples are multiplied by the first; the second says whether they are always the same.
 PROFILES = {"steady": (1.0, True), "quick": (0.2, False), "thorough": (20.0, False)}

@@ -21,21 +21,19 @@ from .sharemaker import (
     encode,
     make_ueb,
 )
-from .simulator import (
+from .simulator import End, Simulation, simulate
+from .worldmaker import damaged, only_reader, part, whole, with_moods
+from .worlds import (
     PATIENCE_S,
     Damage,
-    End,
     Mood,
     PlacedShare,
     ReaderSpec,
     ServerSpec,
-    Simulation,
     World,
     read,
-    simulate,
     spread,
 )
-from .worldmaker import damaged, only_reader, part, whole, with_moods
 
 SEGMENT = 128 * KIB
 

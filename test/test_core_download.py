@@ -18,22 +18,10 @@ from tahoe_fastdl.core.window import KIB, MIB
 from .sharemaker import (
     encode,
 )
-from .simulator import (
-    Damage,
-    End,
-    Mood,
-    PlacedShare,
-    ReaderSpec,
-    ServerSpec,
-    Simulation,
-    World,
-    read,
-    run_together,
-    simulate,
-    spread,
-)
+from .simulator import End, Simulation, run_together, simulate
 from .strategies import examples, worlds
 from .worldmaker import only_reader, whole
+from .worlds import Damage, Mood, PlacedShare, ReaderSpec, ServerSpec, World, read, spread
 
 SEGMENT = 128 * KIB
 

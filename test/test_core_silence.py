@@ -16,7 +16,8 @@ from tahoe_fastdl.core.servers import NEVER
 from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import EncodedFile, encode
-from .simulator import PATIENCE_S, Answer, Mood, Simulation, World, read, spread
+from .simulator import Answer, Simulation
+from .worlds import PATIENCE_S, Mood, World, read, spread
 
 SEGMENT = 128 * KIB
 HTTP_READS = 10

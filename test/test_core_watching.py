@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tahoe_fastdl.core.reads import Kind, Stage
 
 from .sharemaker import EncodedFile, encode
-from .simulator import Mood, Simulation, World, read, spread
+from .simulator import Simulation
+from .worlds import Mood, World, read, spread
 
 
 class Watching(SynchronousTestCase):

@@ -30,7 +30,7 @@ from misc.grid import Client, ClientOptions, Grid, GridError, Server, free_ports
 
 from .gridcase import some_bytes
 from .metricscheck import parse
-from .test_status_record import check_document, check_trace
+from .recordcheck import check_document, check_trace
 
 SEGMENT = 128 * 1024
 RESTART_S = 60.0

@@ -1,9 +1,10 @@
 """Servers that lie on purpose: no wrong byte, no crash, no hang, no memory to speak of.
 
-``test_faults.py`` has every field and length of a share, every answer's type; here are those
-who change their minds, answer with gigabytes, send what belongs elsewhere, write offsets that wrap.
-The rules are the same: with k honest shares the file comes, with fewer it is the file or a named
-error; and a liar is dropped for this file after the first proof, and named.
+``test_faults_in_shares.py`` has every field and length of a share, ``test_faults.py`` every
+answer's type; here are those who change their minds, answer with gigabytes, send what belongs
+elsewhere, write offsets that wrap.  The rules are the same: with k honest shares the file comes,
+with fewer it is the file or a named error; and a liar is dropped for this file after the first
+proof, and named.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from allmydata.util import log
 from twisted.internet.defer import Deferred, succeed
 
 from .gridcase import some_bytes
+from .liargrid import TOO_FEW, FaultCase
 from .shareedit import HASH_BYTES, edit_share, fields_of, flip, forge_ueb, overwrite, share_of
 from .spies import Ask, SpyRead, SpyServer
-from .test_faults import TOO_FEW, FaultCase
 
 CHAIN_ENTRY = 2 + HASH_BYTES
 BUDGET = 8 * 2**20

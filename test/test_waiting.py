@@ -17,8 +17,9 @@ from tahoe_fastdl.status.metrics import metrics
 
 from .gridcase import GridCase, some_bytes
 from .sharemaker import EncodedFile, encode
-from .simulator import PATIENCE_S, Mood, Simulation, World, read, spread
+from .simulator import Simulation
 from .spies import SpyRead, SpyServer
+from .worlds import PATIENCE_S, Mood, World, read, spread
 
 SEGMENT = 128 * KIB
 NEVER = Mood.NEVER

@@ -7,16 +7,8 @@ from attrs import evolve
 from .sharemaker import (
     EncodedFile,
 )
-from .simulator import (
-    Damage,
-    Mood,
-    ReaderSpec,
-    ServerSpec,
-    SimReader,
-    Simulation,
-    read,
-    spread,
-)
+from .simulator import SimReader, Simulation
+from .worlds import Damage, Mood, ReaderSpec, ServerSpec, read, spread
 
 
 def whole(file: EncodedFile, joins_at: float = 0.0) -> ReaderSpec:
