@@ -14,10 +14,11 @@ from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import (
     CRYPTTEXT,
+    UEB,
     encode,
     make_ueb,
 )
-from .simulator import End, Simulation, run_together, simulate
+from .simulator import End, SentRead, Simulation, run_together, simulate
 from .worldmaker import only_reader, whole
 from .worlds import Mood, ReaderSpec, World, read, spread
 
@@ -230,3 +231,60 @@ class Crowds(SynchronousTestCase):
             reader = only_reader(simulation)
             self.assertIs(End.SERVED, reader.end)
             self.assertLess(reader.ended_at, 24 * 2 * STARVE_S)
+
+
+class FirstReads(SynchronousTestCase):
+    """What is asked of servers whose first blocks take long to come, and in which order."""
+
+    def setUp(self) -> None:
+        """The first server to answer has two of the primary shares, which k = 3 need not cost."""
+        self.file = encode(3_000_000, 3, 6, MIB)  # blocks of 350 KB, 70 ms at 5 MB/s
+
+    def world(self, others_s: float, rate: float, max_reads: int = 0) -> World:
+        """Three servers, of which two answer later than the first by so many seconds."""
+        dealt = spread(self.file, 3, (0, 3, 4, 1, 2, 5))
+        servers = tuple(
+            evolve(server, latency_s=0.02 + others_s * (number > 0), rate=rate, max_reads=max_reads)
+            for number, server in enumerate(dealt)
+        )
+        return World(self.file, servers, (whole(self.file),))
+
+    def scouts(self, simulation: Simulation) -> list[SentRead]:
+        """The reads of first blocks."""
+        return [sent for sent in simulation.sent if sent.start == 0]
+
+    def is_ueb_first(self, simulation: Simulation) -> bool:
+        """Whether the server that was asked for the UEB was asked for it before anything else."""
+        at, _stop = self.file.parts[UEB]
+        asked = [sent for sent in simulation.sent if sent.start <= at < sent.start + sent.length]
+        server = asked[0].server
+        return next(sent for sent in simulation.sent if sent.server == server) is asked[0]
+
+    def test_spread(self) -> None:
+        """Servers that answer a moment later than the first each give a share."""
+        for max_reads in (0, 10):
+            simulation = Simulation(self.world(0.001, 5e6, max_reads)).run(until=0.05)
+            self.assertEqual(sorted(sent.server for sent in self.scouts(simulation)), [0, 1, 2])
+
+    def test_nobody_else(self) -> None:
+        """Nobody waits for others longer than that: a quarter of a round trip, 5 ms at most."""
+        for max_reads in (0, 10):
+            simulation = Simulation(self.world(1.0, 5e6, max_reads)).run(until=0.5)
+            scouts = self.scouts(simulation)
+            self.assertEqual([sent.server for sent in scouts], [0, 0])
+            self.assertEqual([round(sent.when, 6) for sent in scouts], [0.02, 0.025])
+
+    def test_ueb_before_long_scouts(self) -> None:
+        """Answers come in order, and more waits for the UEB than for a block."""
+        for others_s in (0.0, 0.001, 1.0):
+            self.assertTrue(self.is_ueb_first(simulate(self.world(others_s, 5e6))), others_s)
+
+    def test_ueb_behind_quick_scouts(self) -> None:
+        """Of servers that are known to be quick the blocks come first, and at once."""
+        self.file = encode(3_000_000, 3, 6, SEGMENT)
+        world = self.world(0.001, 1e9)
+        near = tuple(evolve(server, latency_s=1e-4) for server in world.servers)
+        known = simulate(evolve(world, servers=near))
+        simulation = Simulation(world, beside=known).run()
+        self.assertFalse(self.is_ueb_first(simulation))
+        self.assertEqual([round(sent.when, 6) for sent in self.scouts(simulation)[:2]], [0.02] * 2)

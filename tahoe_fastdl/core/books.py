@@ -30,6 +30,10 @@ from .turns import Turns
 # or this time if that is more; then nobody waits for them any longer.
 YOUNG_TIMES = 2
 YOUNG_S = 0.1
+# Servers that are equally near answer within so much of the first one's time, at most this:
+# so long a server's second share may wait for others to be had from other servers.
+FRESH_PART = 0.25
+FRESH_S = 0.005
 
 
 @frozen
@@ -67,6 +71,7 @@ class Search:
     done: bool = False
     again: bool = False  # the one more before giving up was made
     damaged: bool = False  # something failed since the last
+    look_at: float | None = None  # then what waits for more servers does without them
     failed: bool = False  # a reader failed: shares may be mended when the next one comes
 
     def is_young(self, now: float) -> bool:
@@ -74,6 +79,26 @@ class Search:
         if self.until is None or self.heard is None:
             return False
         return now < self.began + max(YOUNG_S, YOUNG_TIMES * (self.heard - self.began))
+
+    def wait_for_more(self, now: float) -> bool:
+        """Whether servers that are as near as the first may be about to answer; if so, a plan
+        is made when that time is over."""
+        if self.until is None or self.heard is None:
+            return False
+        fresh_until = self.heard + min(FRESH_S, FRESH_PART * (self.heard - self.began))
+        if now >= fresh_until:
+            return False
+        self.look_at = fresh_until
+        return True
+
+    def on_time(self, now: float) -> bool:
+        """It is *now*: whether something that waited for answers has to go on without them."""
+        is_over = False
+        if self.until is not None and self.until <= now:
+            self.until, is_over = None, True
+        if self.look_at is not None and self.look_at <= now:
+            self.look_at, is_over = None, True
+        return is_over
 
 
 @define(eq=False)
@@ -297,6 +322,7 @@ class Books:
         self.search.done = True
         self.search.damaged = False
         self.search.began, self.search.heard = now, None
+        self.search.look_at = None
         self.search.until = now + self.options.patience_s
         self.out.append(r.FindShares())
 

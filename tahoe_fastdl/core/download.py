@@ -116,7 +116,10 @@ class Download:
         if not self.readers:
             return None
         books = self._books
-        deadlines = (books.reads.next_deadline(), books.search.until, books.turns.starving_until)
+        search = books.search
+        deadlines = (
+            books.reads.next_deadline(), search.until, search.look_at, books.turns.starving_until
+        )  # fmt: skip
         return min((when for when in deadlines if when is not None), default=None)
 
     def wake(self) -> None:
@@ -296,8 +299,7 @@ class Download:
 
     def _on_time_passed(self, event: r.TimePassed, now: float) -> None:
         books = self._books
-        if books.search.until is not None and books.search.until <= now:
-            books.search.until = None
+        if books.search.on_time(now):
             books.changed()
         if books.turns.on_time(now):
             books.changed()
@@ -331,8 +333,13 @@ class Download:
     def _plan(self, now: float) -> None:
         books = self._books
         if books.metadata.ueb is None:
-            self._scouts.scout(now)
-            self._opening.seek_ueb(now)
+            is_ueb_first = self._scouts.hold_up()
+            if is_ueb_first:
+                self._opening.seek_ueb(now)
+            if books.metadata.ueb is None:
+                self._scouts.scout(now)
+            if not is_ueb_first:
+                self._opening.seek_ueb(now)
         if books.metadata.ueb is None:
             self._opening.fail_hopeless(now)
             return

@@ -122,19 +122,25 @@ class Metadata:
     def seek_ueb(self, share: Share, first_byte: int) -> list[tuple[int, int]]:
         """Find the UEB in *share*: the ranges to fetch, none when found or hopeless.
 
+        In the order in which they are wanted: the UEB, and what is likely to be wanted then.
+
         :param first_byte: where in the file reading begins, for the guess of
             which hashes will be wanted with it.
         """
         if share.layout is None:
             needs: list[tuple[int, int]] = []
+            uebs: set[int] = set()
             for geometry, layout in self.layouts(share):
                 found = self._try_ueb_at(share, layout)
                 if self.ueb is not None:
                     return []
                 if found:
+                    uebs.update(start for start, _stop in found)
                     needs += found + self._guessed_pages(geometry, layout, first_byte)
-            if needs:
-                return merge(needs)
+            if needs:  # the UEB first: more depends on it
+                return sorted(
+                    merge(needs), key=lambda span: not any(span[0] <= at < span[1] for at in uebs)
+                )
             evidence = read_layout(share)
             if evidence is not None:
                 if not evidence.needs:

@@ -15,6 +15,7 @@ from .books import Books
 from .readers import Reader
 from .reads import Kind, Read
 from .scouting import Scouts
+from .servers import Server
 from .share import Share
 
 
@@ -56,12 +57,14 @@ class Opening:
 
     def _reluctance(self, share: Share) -> tuple[bool, bool, bool, bool, float, int]:
         server = self._books.servers[share.server]
-        # Over HTTP a second request beside a first opens a connection, which takes longer.
-        is_busy = bool(server.max_reads and server.reads_in_flight)
         return (
-            share.suspect, bool(server.stalled), is_busy, not self._scouts.has_asked(share),
-            server.expected_s(0), share.shnum,
+            share.suspect, bool(server.stalled), self._is_busy(server),
+            not self._scouts.has_asked(share), server.expected_s(0), share.shnum,
         )  # fmt: skip
+
+    def _is_busy(self, server: Server) -> bool:
+        """Over HTTP a second request beside a first opens a connection, which takes longer."""
+        return bool(server.max_reads and server.reads_in_flight)
 
     def _report_faults(self) -> None:
         for fault in self._books.metadata.faults:
@@ -75,6 +78,9 @@ class Opening:
         while books.metadata.ueb is None:
             share = self._pick_source(lambda share: not share.ueb_bad)
             if share is None:
+                return
+            server = books.servers[share.server]
+            if self._is_busy(server) and books.search.wait_for_more(now):
                 return
             try:
                 needs = books.metadata.seek_ueb(share, self._scouts.first_byte())

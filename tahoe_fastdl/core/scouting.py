@@ -69,31 +69,58 @@ class Scouts:
             self._whole = whole
         return whole
 
-    def scout(self, now: float) -> None:
-        """Read first blocks before anything is known but the file's size."""
+    def _first_blocks(self) -> tuple[int, int] | None:
+        """Which bytes of each share to ask for on a guess: all of it, if it is small."""
         books = self._books
         guess = books.metadata.best_guess
         if guess is None or not any(reader.wants_bytes for reader in books.readers.values()):
+            return None
+        whole = self.whole_length()
+        if whole:
+            return 0, whole
+        first = min(self.first_byte() // guess.segment_size, guess.num_segments - 1)
+        data = expected_layout(guess).data
+        return data + guess.block_start(first) if first else 0, data + guess.block_start(first + 1)
+
+    def hold_up(self) -> bool:
+        """Whether an answer behind that to a scout, which over Foolscap comes in order, is
+        much later for it.  Not if the scout brings the UEB itself."""
+        span, numbers = self._first_blocks(), self._books.live_servers()
+        if span is None or self.whole_length():
+            return False
+        if any(self._books.servers[number].max_reads for number in numbers):
+            return False
+        return any(self._is_long(number, span[1] - span[0]) for number in numbers)
+
+    def _is_long(self, number: int, length: int) -> bool:
+        """Whether a server needs longer for so many bytes than a message costs by itself."""
+        return length > MESSAGE_S * (self._books.servers[number].rate or CAUTIOUS_RATE)
+
+    def scout(self, now: float) -> None:
+        """Read first blocks before anything is known but the file's size."""
+        books, span = self._books, self._first_blocks()
+        if span is None:
             return
-        start, stop = 0, self.whole_length()
-        if not stop:
-            first = min(self.first_byte() // guess.segment_size, guess.num_segments - 1)
-            data = expected_layout(guess).data
-            start = data + guess.block_start(first) if first else 0
-            stop = data + guess.block_start(first + 1)
+        start, stop = span
         if not self._scouted and not books.turns.has_room(books.k * (stop - start)):
             if not books.turns.account.is_alone() and not books.turns.starve(now):
                 books.turns.wait_for_room(books.k * (stop - start))
                 return
         shares = [share for share in books.shares.values() if not share.late]
-        asked = {s.shnum for s in shares if s.id in self._scouted and not s.retired}
+        scouted = [s for s in shares if s.id in self._scouted and not s.retired]
+        asked, servers = {s.shnum for s in scouted}, {s.server for s in scouted}
         fresh = [share for share in shares if share.id not in self._scouted]
         for share in choose_shares(
             fresh, books.servers, 1, asked, books.k - len(asked), stop - start, books.k,
             books.cpu_busy,
         ):  # fmt: skip
+            # A second share of a server comes behind the first: perhaps another has it too.
+            if share.server in servers and self._is_long(share.server, stop - start):
+                if books.search.wait_for_more(now):
+                    continue
             if books.turns.has_slot(books.servers[share.server]):
                 self._scouted.add(share.id)
+                servers.add(share.server)
                 self._send_scout(share, start, stop, now)
 
     def _send_scout(self, share: Share, start: int, stop: int, now: float) -> None:
