@@ -7,74 +7,29 @@ those were not measured, whatever was. Hollow marks are estimates.
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-
 from matplotlib import pyplot, ticker
 
+from misc import svg
 from misc.bench import estimates
 from misc.bench.cases import LAN, MB, WIRE_TITLES, WIRES, Case, segment_title
 from misc.bench.estimates import Shown
-from misc.bench.results import FAST, KINDS, STOCK, Results
+from misc.bench.results import KINDS, STOCK, Results
 from misc.grid_client import FOOLSCAP, HTTP
+from misc.svg import COLORS, NUMBERS, PANEL_INCHES
 
-COLORS = {STOCK: "#c2410c", FAST: "#1d4ed8"}
 STYLES = {FOOLSCAP: "-", HTTP: (0, (4, 2))}
 MARKERS = {FOOLSCAP: "o", HTTP: "s"}
-
-PANEL_INCHES = (2.9, 2.5)
-
-STYLE: Any = {  # of rcParams' many keys
-    "axes.edgecolor": "#666666",
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "axes.labelsize": 8,
-    "figure.titlesize": 11,
-    "font.family": "sans-serif",
-    "font.size": 8,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 3.5,
-    "svg.fonttype": "none",  # text stays text: smaller, and found by a search
-    "svg.hashsalt": "tahoe-fastdl",  # the same results give the same file
-}
 
 Value = Callable[[Results, Case, str], "Shown | None"]
 
 
 def draw_all(results: Results, directory: Path) -> dict[str, str]:
     """Write every figure that there are results for; their file names, with a caption each."""
-    directory.mkdir(parents=True, exist_ok=True)
-    drawn = {}
-    with matplotlib.rc_context(STYLE):
-        for name, draw in FIGURES.items():
-            made = draw(results)
-            if made is None:
-                continue
-            figure, caption = made
-            text = io.StringIO()
-            figure.savefig(text, format="svg", metadata={"Date": None})
-            pyplot.close(figure)
-            (directory / f"{name}.svg").write_text(_compact(text.getvalue()), encoding="utf-8")
-            drawn[f"{name}.svg"] = caption
-    return drawn
-
-
-def _compact(svg: str) -> str:
-    """The same picture in about half the bytes: no place finer than a hundredth of a point."""
-    svg = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found.group()):.2f}", svg)
-    return "".join(line.strip() + "\n" for line in svg.splitlines() if line.strip())
+    return svg.draw_all(FIGURES, results, directory, is_rounded=True)
 
 
 # ---------------------------------------------------------------- lines
@@ -133,7 +88,7 @@ def _finish_axes(axes: Any, title: str, is_logarithmic: bool = True) -> None:
     if is_logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(NUMBERS)
         axes.yaxis.set_minor_locator(ticker.NullLocator())
     else:
         axes.set_ylim(bottom=0)
@@ -283,8 +238,8 @@ def draw_reads(results: Results) -> Any:
 
 
 FIGURES: dict[str, Callable[[Results], Any]] = {
-    "time-k": draw_times,
-    "time-k-wires": draw_wires,
-    "cost-k": draw_costs,
-    "reads-k": draw_reads,
+    "time-k.svg": draw_times,
+    "time-k-wires.svg": draw_wires,
+    "cost-k.svg": draw_costs,
+    "reads-k.svg": draw_reads,
 }

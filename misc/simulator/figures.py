@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import pyplot
 
-matplotlib.use("svg")
-
-from matplotlib import pyplot, ticker
-
+from misc import svg
 from misc.bench.cases import MB, segment_title
-from misc.bench.plots import COLORS, PANEL_INCHES, STYLE
 from misc.simulator import policies
 from misc.simulator.report import Group, Line, fetched, percentile
 from misc.simulator.studies import CROWD, HEDGES, LATE, TAILS
+from misc.svg import COLORS, NUMBERS, PANEL_INCHES
 
 TAIL_TROUBLE = "pauses"
 LINE_COLORS = {
@@ -25,27 +21,12 @@ LINE_COLORS = {
     policies.PATIENT.name: "#6b7280",
     policies.FAST.name: COLORS["fast"],
 }
-NUMBERS = ticker.FuncFormatter(lambda value, _: f"{value:g}")
 POINTS = 300  # of a curve; more only make the file larger
 
 
 def draw_all(lines: Sequence[Line], directory: Path) -> dict[str, str]:
     """Write those that there are results for; their file names, with what they show."""
-    directory.mkdir(parents=True, exist_ok=True)
-    drawn = {}
-    with matplotlib.rc_context(STYLE):
-        for name, draw in FIGURES.items():
-            made = draw(lines)
-            if made is None:
-                continue
-            figure, caption = made
-            text = io.StringIO()
-            figure.savefig(text, format="svg", metadata={"Date": None})
-            pyplot.close(figure)
-            stripped = (line.strip() + "\n" for line in text.getvalue().splitlines())
-            (directory / name).write_text("".join(stripped), encoding="utf-8")
-            drawn[name] = caption
-    return drawn
+    return svg.draw_all(FIGURES, lines, directory)
 
 
 def _panels(count: int) -> tuple[Any, Sequence[Any]]:

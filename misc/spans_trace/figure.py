@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-
 from matplotlib import pyplot, ticker
 
+from misc import svg
 from misc.bench.cases import FAST, STOCK, File
-from misc.bench.plots import COLORS, PANEL_INCHES, STYLE
 from misc.spans_trace.results import BITMAPS, Cost, Costs, by_k, by_segments
+from misc.svg import COLORS, NUMBERS, PANEL_INCHES
 
 NAME = "spans-trace.svg"
-
-NUMBERS = ticker.FuncFormatter(lambda value, _: f"{value:g}")
 
 # Title, kind whose colour it has, line, mark.
 LINES: dict[str, tuple[str, str, Any, str]] = {
@@ -36,36 +30,35 @@ VALUES: tuple[tuple[str, Callable[[Cost], float], bool], ...] = (
 
 def draw(found: Costs, directory: Path) -> str:
     """Write the figure; its caption, or "" if there is too little to draw."""
+    return svg.draw_all({NAME: _figure}, found, directory).get(NAME, "")
+
+
+def _figure(found: Costs) -> svg.Drawn | None:
     ladder, lengths = by_k(found), by_segments(found)
     if len(ladder) < 2 or len(lengths) < 2:
-        return ""
+        return None
     segments = found[ladder[0]][STOCK].segments
-    encoding = lengths[0].encoding
     width, height = PANEL_INCHES
-    with matplotlib.rc_context(STYLE):
-        figure, grid = pyplot.subplots(
-            2, 2, figsize=(2 * width + 0.6, 2 * height + 0.6), layout="constrained"
-        )
-        for column, (label, value, is_logarithmic) in enumerate(VALUES):
-            upper, lower = grid[0][column], grid[1][column]
-            _plot(upper, found, ladder, lambda file: file.encoding.needed, value)
-            upper.set_title(f"{segments} segments", loc="left")
-            upper.set_xlabel("k, shares that a segment needs")
-            _plot(lower, found, lengths, lambda file: found[file][STOCK].segments, value)
-            lower.set_title(str(encoding), loc="left")
-            lower.set_xlabel("segments of the file")
-            for axes in (upper, lower):
-                _finish_y(axes, label, is_logarithmic)
-        figure.suptitle("What bookkeeping costs a download", x=0.01, ha="left")
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-        pyplot.close(figure)
-    directory.mkdir(parents=True, exist_ok=True)
-    lines = (line.strip() + "\n" for line in text.getvalue().splitlines())
-    (directory / NAME).write_text("".join(lines), encoding="utf-8")
-    return "What an event and a delivered segment cost, replayed: against k, and against segments."
+    figure, grid = pyplot.subplots(
+        2, 2, figsize=(2 * width + 0.6, 2 * height + 0.6), layout="constrained"
+    )
+    for column, (label, value, is_logarithmic) in enumerate(VALUES):
+        upper, lower = grid[0][column], grid[1][column]
+        _plot(upper, found, ladder, lambda file: file.encoding.needed, value)
+        upper.set_title(f"{segments} segments", loc="left")
+        upper.set_xlabel("k, shares that a segment needs")
+        _plot(lower, found, lengths, lambda file: found[file][STOCK].segments, value)
+        lower.set_title(str(lengths[0].encoding), loc="left")
+        lower.set_xlabel("segments of the file")
+        for axes in (upper, lower):
+            _finish_y(axes, label, is_logarithmic)
+    figure.suptitle("What bookkeeping costs a download", x=0.01, ha="left")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    caption = (
+        "What an event and a delivered segment cost, replayed: against k, and against segments."
+    )
+    return figure, caption
 
 
 def _plot(
