@@ -22,33 +22,17 @@ window from its first byte.  Loopback only.
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
+from misc.wan_stream import Stream, Weather
 from misc.wan_wire import DROP, SILENT, SLOW, Event, Limiter, Wire
 
 HOST = "127.0.0.1"
 
-JITTER_UNIT_BYTES = 16 << 10
-
-# One direction of one connection: at 50 ms one way 80 MB/s, as a TCP window of
-# 8 MiB gives, since an acknowledgement takes the other half of the round trip.
-FLIGHT_BYTES = 4 << 20
-QUEUE_BYTES = 128 << 10
 SOCKET_BUFFER_BYTES = 256 << 10  # the kernel would grow it to 6 MB, a queue of seconds
-
-# A rate is spent in slices of some milliseconds: shorter ones cost more timers,
-# longer ones make a slow line deliver in lumps.
-SLICE_S = 0.004
-MIN_SLICE_BYTES = 1460
-MAX_SLICE_BYTES = 64 << 10
-
-# epoll waits whole milliseconds, rounded up: half of one early is right on average.
-EARLY_S = 0.0005
 
 
 @dataclass
@@ -58,181 +42,10 @@ class ServerState:
     number: int
     port: int
     limiter: Limiter = field(default_factory=Limiter)
-    wire: Wire = field(default_factory=Wire)
-    factor: float = 1.0
-    silent: bool = False
+    weather: Weather = field(default_factory=Weather)
     connections: int = 0  # under this wire so far; also the number of the next one
     # In the order they were made: a set's order would differ between runs.
     links: dict[Link, None] = field(default_factory=dict)
-
-
-class Stream:
-    """One direction of one connection: queue, rates, delay line."""
-
-    def __init__(
-        self,
-        server: ServerState,
-        limiters: Sequence[Limiter],
-        not_before: float,
-        on_finished: Callable[[], None],
-    ) -> None:
-        self.source: asyncio.Transport | None = None
-        self.sink: asyncio.Transport | None = None
-        self.is_finished = False
-        self._server = server
-        self._limiters = limiters
-        self._on_finished = on_finished
-        self._loop = asyncio.get_running_loop()
-        self._random = random.Random()
-        self._jitter_s = 0.0
-        self._jitter_stop = 0  # the place in the stream up to which that jitter holds
-        self._place = 0
-        self._queue: deque[bytes] = deque()
-        self._queued = 0
-        self._flight: deque[tuple[float, bytes]] = deque()
-        self._flying = 0
-        self._last_due = not_before
-        self._has_ended = False
-        self._is_paused = False
-        self._is_sink_full = False
-        # One slice at a time asks for rates; those it has passed are not asked again.
-        self._slice = b""
-        self._passed = 0
-        self._through = 0.0
-        self._rate_timer: asyncio.TimerHandle | None = None
-        self._flight_timer: asyncio.TimerHandle | None = None
-
-    # ------------------------------------------------------------ what happens to it
-
-    def on_data(self, data: bytes) -> None:
-        """The source sent something."""
-        self._queue.append(data)
-        self._queued += len(data)
-        self._move()
-
-    def on_end(self) -> None:
-        """The source sends no more; the sink hears of it when all has arrived."""
-        self._has_ended = True
-        self._move()
-
-    def on_sink(self, full: bool) -> None:
-        """The sink's socket is full, or not any more."""
-        self._is_sink_full = full
-        if not full:
-            self._move()
-
-    def on_change(self) -> None:
-        """The sink is there, or the server's state changed."""
-        self._move()
-
-    def seed(self, name: str) -> None:
-        """Draw jitter from this seed from here on."""
-        self._random.seed(name)
-        self._place = self._jitter_stop = 0
-
-    def close(self) -> None:
-        """Forget everything under way."""
-        for timer in (self._rate_timer, self._flight_timer):
-            if timer is not None:
-                timer.cancel()
-        self._rate_timer = self._flight_timer = None
-        self._queue.clear()
-        self._flight.clear()
-        self._queued = self._flying = 0
-        self._slice = b""
-        self._has_ended = False
-
-    # ------------------------------------------------------------ moving
-
-    def _move(self) -> None:
-        while True:
-            self._enter()
-            self._leave()
-            if self._rate_timer or not self._queued or self._flying >= FLIGHT_BYTES:
-                break
-        held = self._queued >= QUEUE_BYTES
-        if self.source is not None and held != self._is_paused:
-            self._is_paused = held
-            if held:
-                self.source.pause_reading()
-            else:
-                self.source.resume_reading()
-
-    def _enter(self) -> None:
-        """From the queue, through the rates, into the delay line."""
-        if self._rate_timer is not None:
-            return
-        while (self._queued or self._slice) and self._flying < FLIGHT_BYTES:
-            now = self._loop.time()
-            if not self._slice:
-                self._slice = self._take_slice()
-                self._passed, self._through = 0, now
-            while self._passed < len(self._limiters):
-                limiter = self._limiters[self._passed]
-                self._passed += 1
-                factor = 1.0 if limiter.is_shared else self._server.factor
-                start, through = limiter.book(len(self._slice) * factor, now)
-                self._through = max(self._through, through)
-                if start - EARLY_S > now:
-                    self._rate_timer = self._loop.call_at(start - EARLY_S, self._on_rate)
-                    return
-            self._fly(self._slice)
-            self._slice = b""
-
-    def _take_slice(self) -> bytes:
-        data = self._queue.popleft()
-        rates = [limiter.rate for limiter in self._limiters if limiter.rate]
-        limit = len(data)
-        if rates:
-            wanted = int(min(rates) * SLICE_S / self._server.factor)
-            limit = max(MIN_SLICE_BYTES, min(wanted, MAX_SLICE_BYTES))
-        if len(data) > limit:
-            self._queue.appendleft(data[limit:])
-            data = data[:limit]
-        self._queued -= len(data)
-        return data
-
-    def _fly(self, data: bytes) -> None:
-        self._place += len(data)
-        delay_s = (self._server.wire.delay_s + self._next_jitter()) * self._server.factor
-        self._last_due = max(self._last_due, self._through + delay_s)
-        self._flight.append((self._last_due, data))
-        self._flying += len(data)
-
-    def _next_jitter(self) -> float:
-        jitter_s = self._server.wire.jitter_s
-        if not jitter_s:
-            return 0.0
-        while self._jitter_stop < self._place:
-            self._jitter_stop += JITTER_UNIT_BYTES
-            self._jitter_s = self._random.uniform(0.0, jitter_s)
-        return self._jitter_s
-
-    def _leave(self) -> None:
-        """Out of the delay line, into the sink."""
-        if self._flight_timer is not None or self.sink is None or self._server.silent:
-            return
-        soon = self._loop.time() + EARLY_S
-        while self._flight and not self._is_sink_full:
-            due, data = self._flight[0]
-            if due > soon:
-                self._flight_timer = self._loop.call_at(due - EARLY_S, self._on_due)
-                return
-            self._flight.popleft()
-            self._flying -= len(data)
-            self.sink.write(data)
-        if self._has_ended and not (self._flight or self._queued or self._slice):
-            self._has_ended, self.is_finished = False, True
-            self.sink.write_eof()
-            self._on_finished()
-
-    def _on_rate(self) -> None:
-        self._rate_timer = None
-        self._move()
-
-    def _on_due(self) -> None:
-        self._flight_timer = None
-        self._move()
 
 
 class End(asyncio.Protocol):
@@ -278,12 +91,12 @@ class Link:
     def __init__(self, server: ServerState, downlink: Limiter) -> None:
         now = asyncio.get_running_loop().time()
         # What the client sends cannot be there before the handshake is over.
-        handshake_over = now + 2 * server.wire.delay_s * server.factor
+        handshake_over = now + 2 * server.weather.wire.delay_s * server.weather.factor
         self._server = server
         self._limiter = Limiter()
-        self._up = Stream(server, [], handshake_over, self._on_finished)
+        self._up = Stream(server.weather, [], handshake_over, self._on_finished)
         limiters = [self._limiter, server.limiter, downlink]
-        self._down = Stream(server, limiters, now, self._on_finished)
+        self._down = Stream(server.weather, limiters, now, self._on_finished)
         self.transports: list[asyncio.Transport] = []
         self._connecting: asyncio.Task[None] | None = None
         server.links[self] = None
@@ -296,9 +109,9 @@ class Link:
 
     def on_wire(self) -> None:
         """The wire is another one."""
-        server = self._server
-        self._limiter.set_rate(server.wire.connection_rate)
-        name = f"{server.wire.seed} {server.number} {server.connections}"
+        server, wire = self._server, self._server.weather.wire
+        self._limiter.set_rate(wire.connection_rate)
+        name = f"{wire.seed} {server.number} {server.connections}"
         server.connections += 1
         self._up.seed(f"{name} up")
         self._down.seed(f"{name} down")
@@ -366,9 +179,9 @@ class Pipe:
         self.wire = wire
         self._downlink.set_rate(wire.downlink_rate)
         for server in self.servers:
-            server.wire = wire
+            server.weather.on_wire(wire)
             server.limiter.set_rate(wire.server_rate)
-            server.factor, server.silent, server.connections = 1.0, False, 0
+            server.connections = 0
             for link in list(server.links):
                 link.on_wire()
                 link.on_change()
@@ -398,8 +211,8 @@ class Pipe:
             for link in list(server.links):
                 link.close()
             return
-        server.factor = event.factor if event.kind == SLOW else 1.0
-        server.silent = event.kind == SILENT
+        server.weather.factor = event.factor if event.kind == SLOW else 1.0
+        server.weather.silent = event.kind == SILENT
         for link in list(server.links):
             link.on_change()
 

@@ -76,6 +76,14 @@ class CasesTests(SynchronousTestCase):
             with self.assertRaises(ValueError):
                 parse(text)
 
+    def test_drain(self) -> None:
+        """What a client had asked for when it was given up is through before the next begins."""
+        case = replace(CASE, file=replace(CASE.file, segment_bytes=1_000_000))
+        self.assertEqual(case.on_wire(LAN).drain_s, 0)
+        self.assertEqual(case.on_wire("200ms").drain_s, 0.2)
+        self.assertAlmostEqual(case.on_wire("1MB/s-a-server").drain_s, 1.02)
+        self.assertAlmostEqual(case.on_wire("2.5MB/s-in-all").drain_s, 0.42)
+
     def test_interleaved(self) -> None:
         """Neither kind always comes first."""
         kinds = [kind for kind, _ in turns(2)]

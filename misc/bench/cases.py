@@ -123,6 +123,13 @@ class Case:
             rates.append(wire.downlink_rate)
         return min(rates)
 
+    @property
+    def drain_s(self) -> float:
+        """How long at most a segment is still on its way to a client that was given up."""
+        wire = WIRES[self.wire]
+        rates = [rate for rate in wire.rates if rate]
+        return 2 * wire.delay_s + (self.file.segment_bytes / min(rates) if rates else 0.0)
+
     def on_wire(self, wire: str) -> Case:
         """The same through another wire."""
         return replace(self, wire=wire)

@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from misc import sections
 from misc.bench import advice, cases, crowds, machine, report, studies, study_rows, targets
 from misc.bench.agenda import Limits
 from misc.bench.cases import PRESETS, Case
-from misc.bench.kept import Say, read_lines
+from misc.bench.kept import read_lines
 from misc.bench.measure import WrongBytesError
 from misc.bench.progress import Progress, duration
 from misc.bench.results import Results
 from misc.bench.stage import Stage
 from misc.bench.sweep import Sweep
+from misc.command_line import Say, list_of, session
 from misc.grid import GridError
 from misc.wan import WanError
 
@@ -50,18 +51,6 @@ LIMITS = {
     "targets": Limits(stock_s=900.0, far_stock_s=900.0, fast_s=300.0, repeat_s=90.0, least_runs=2),
 }
 QUICK_S = 140.0  # one download over its guess, and stopping the nodes, may still follow
-
-
-def list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """An option's parser: several, separated by commas."""
-
-    def parse_list(text: str) -> list[Any]:
-        try:
-            return [parse(each.strip()) for each in text.split(",")]
-        except ValueError as problem:
-            raise argparse.ArgumentTypeError(str(problem)) from problem
-
-    return parse_list
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -156,15 +145,15 @@ def chosen_limits(options: argparse.Namespace) -> Limits:
 def sweep(options: argparse.Namespace, results: Results, chosen: Sequence[Case]) -> int:
     """Measure what is left; returns the exit status."""
     began = time.monotonic()
-    session = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    began_at = session()
     within_s = options.within or (QUICK_S if options.quick else None)
     limits = chosen_limits(options)
-    work = Sweep(chosen, results, session, limits, began + within_s if within_s else None)
+    work = Sweep(chosen, results, began_at, limits, began + within_s if within_s else None)
     progress = Progress(len(work.left))
     progress.on_start(work.remaining_s())
     if not work.left:
         return 0
-    results.add_session(session, machine.about())
+    results.add_session(began_at, machine.about())
     with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-bench-") as directory:
         with Stage(Path(directory), progress.on_step) as stage:
             work.run(stage, progress)
@@ -214,7 +203,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path.unlink(missing_ok=True)
     results = Results(path)
     if options.report:
-        write_report(options, results)
+        try:
+            write_report(options, results)
+        except sections.NoSectionError as problem:
+            print(f"There is no report: {problem}", file=sys.stderr)
+            return 1
         return 0
     for name, (measure, file_name) in STUDIES.items():
         if getattr(options, name):

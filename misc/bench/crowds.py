@@ -20,10 +20,11 @@ from misc.bench import study_rows
 from misc.bench.cases import FAST, LAN, MB, SEGMENTS, STOCK, TRANSPORTS, USUAL, Case, File
 from misc.bench.fetch import Fetched, fetch
 from misc.bench.files import Content
-from misc.bench.kept import Kept, Line, Say, read_lines
+from misc.bench.kept import Kept, Line, read_lines
 from misc.bench.measure import Subject, WrongBytesError
 from misc.bench.stage import Lane, Stage
 from misc.bench.study_rows import AT_ONCE, WAYS
+from misc.command_line import Say
 from misc.grid_client import COLD, FOOLSCAP, HTTP
 
 LIMIT_S = 120.0

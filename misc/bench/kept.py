@@ -7,7 +7,6 @@ out of a line, so numbers of runs begin at 1.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from misc.bench import machine
 from misc.bench.results import compact
 
 Line = dict[str, Any]
-Say = Callable[[str], None]
 
 
 class Kept:

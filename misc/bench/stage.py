@@ -12,7 +12,7 @@ several lanes do not share a line.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from types import TracebackType
 from misc.bench.cases import FAST, KINDS, LAN, SERVERS, WIRES, Case
 from misc.bench.files import Files
 from misc.bench.measure import Subject
+from misc.command_line import Say
 from misc.far import static_servers
 from misc.grid import Client, ClientOptions, Grid, GridError, Server
 from misc.grid_client import COLD, HTTP
@@ -74,7 +75,7 @@ class Stage:
 
     files: Files
 
-    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, say: Say) -> None:
         self._directory = directory
         # It also learns what the servers announce.
         self._grid = Grid(

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from misc.bench.cases import FAST, KINDS, LAN, MB, SEGMENTS, TRANSPORTS, USUAL, WIRES, Case, File
 from misc.bench.fetch import fetch
-from misc.bench.kept import Kept, Say
+from misc.bench.kept import Kept
 from misc.bench.measure import measure
 from misc.bench.results import Measures
 from misc.bench.stage import Lane, Stage
+from misc.command_line import Say
 from misc.grid_client import COLD, FOOLSCAP
 
 LENGTH = 100 * MB

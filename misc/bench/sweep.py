@@ -245,7 +245,10 @@ class Sweep:
                 self._running -= 1
         run = Run(case, kind, number, OK, self._session, lanes, fraction)
         if isinstance(found, Stopped):
-            # What ours had asked for is still on its way, and may be much.
+            # What was asked for is still on its way, and the next download would find the line
+            # full: of ours it may be much, of stock it is a segment.
+            if kind == STOCK:
+                time.sleep(case.drain_s)
             if kind == FAST or not is_at_rest(subject.client):
                 subject.client.kill()
             elif case.wire == LAN and self._is_listed(case, found.delivered_bytes):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from misc import sections
 from misc.bench import cases, machine
 from misc.bench.cases import LAN, MB, SEGMENTS, TRANSPORTS, Case, Encoding, File
 from misc.bench.measure import WrongBytesError
+from misc.command_line import list_of, one, say_since_now, session
 from misc.floor import comparison, measure, others, parts, programs, report
 from misc.floor.lines import Lines
 from misc.grid import GridError
@@ -43,18 +42,6 @@ FLOOR = Kind("floor", "floor.jsonl", SEGMENTS, report.section)
 OTHERS = Kind("comparison", "others.jsonl", SEGMENTS[1:], comparison.section)
 
 
-def list_of(parse: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """An option's parser: several, separated by commas."""
-
-    def parse_list(text: str) -> list[Any]:
-        try:
-            return [parse(each.strip()) for each in text.split(",")]
-        except ValueError as problem:
-            raise argparse.ArgumentTypeError(str(problem)) from problem
-
-    return parse_list
-
-
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(
@@ -67,7 +54,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="instead: real downloads beside curl and aria2; about 2 minutes a wire",
     )
-    parser.add_argument("--size", type=cases.parse_size, default=100 * MB, help="100MB")
+    parser.add_argument("--size", type=one(cases.parse_size), default=100 * MB, help="100MB")
     parser.add_argument(
         "--encodings",
         type=list_of(cases.parse_encoding),
@@ -97,7 +84,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--span",
-        type=cases.parse_segment,
+        type=one(cases.parse_segment),
         default=parts.SPAN_BYTES,
         help="length of one bulk read, in KiB (default 4MiB)",
     )
@@ -128,23 +115,20 @@ def chosen_cases(options: argparse.Namespace, kind: Kind) -> list[Case]:
 
 def run(options: argparse.Namespace, lines: Lines, chosen: Sequence[Case]) -> None:
     """Measure what is left."""
-    session = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    began_at = session()
     about = machine.about()
-    began = time.monotonic()
 
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
-
+    say = say_since_now()
     work: measure.Floor | others.Comparison
     with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-floor-") as directory:
         place, limit_s = Path(directory), options.stock_limit
         if options.others:
             about["programs"] = programs.versions()
-            work = others.Comparison(place, lines, session, limit_s, say)
+            work = others.Comparison(place, lines, began_at, limit_s, say)
         else:
-            work = measure.Floor(place, lines, session, limit_s, options.span, say)
+            work = measure.Floor(place, lines, began_at, limit_s, options.span, say)
         if any(next(work.due(case), None) for case in chosen):
-            lines.add_session(session, about)
+            lines.add_session(began_at, about)
             work.run(chosen)
     say(f"over; results: {lines.path.name}")
 
@@ -162,7 +146,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run(options, lines, chosen_cases(options, kind))
         text = kind.write(lines)
         sections.write(options.page, kind.section, text)
-    except (GridError, WanError, WrongBytesError, others.ProgramError) as problem:
+    except (
+        GridError,
+        WanError,
+        WrongBytesError,
+        others.ProgramError,
+        sections.NoSectionError,
+    ) as problem:
         print(f"\nFailed: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from misc.bench.cases import FAST, SERVERS, STOCK, Case
+from misc.command_line import Say
 from misc.floor import expect
 from misc.floor.figures import FETCH, PROVE, PROVE_OTHERS, SERVE
 from misc.floor.lines import Line, Lines
@@ -46,7 +47,7 @@ class Floor:
         session: str,
         stock_limit_s: float,
         span_bytes: int = SPAN_BYTES,
-        say: Callable[[str], None] = print,
+        say: Say = print,
     ) -> None:
         self._directory = directory
         self._lines = lines

@@ -7,11 +7,12 @@ k shares, a file each, from as many ports as the grid has servers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from misc.bench.cases import FAST, LAN, SERVERS, STOCK, Case
+from misc.command_line import Say
 from misc.floor import expect, programs
 from misc.floor.lines import Line, Lines
 from misc.floor.nginx import ProgramError
@@ -43,7 +44,7 @@ class Comparison:
         lines: Lines,
         session: str,
         stock_limit_s: float,
-        say: Callable[[str], None] = print,
+        say: Say = print,
     ) -> None:
         self._directory = directory
         self._lines = lines

@@ -6,7 +6,7 @@ The only place here that knows how ``misc.bench.stage`` is entered.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from misc.bench.cases import FAST, LAN, Case, File
 from misc.bench.measure import Subject, WrongBytesError
 from misc.bench.stage import Lane, Stage
+from misc.command_line import Say
 from misc.floor.shares import Piece, blocks_of, static_servers, storage_index_of
 from misc.grid import Client, Server
 
@@ -29,7 +30,7 @@ class Scene:
     :param cases: whose clients are needed; at least one.
     """
 
-    def __init__(self, directory: Path, cases: Iterable[Case], say: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, cases: Iterable[Case], say: Say) -> None:
         chosen = list(cases)
         self._places = {(Lane(case.wire), case.transport) for case in chosen}
         # One that knows the servers as they are, and that is quick to ask for a file.

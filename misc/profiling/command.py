@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from misc import sections
 from misc.bench import cases, machine
 from misc.bench.cases import File
 from misc.bench.measure import WrongBytesError
 from misc.bench.results import KINDS
+from misc.command_line import one, say_since_now, session
 from misc.grid import GridError
 from misc.grid_client import FOOLSCAP
 from misc.profiling import callgrind, debugging, report
@@ -32,18 +31,6 @@ SECTION = "profile"
 TOP = 25
 
 REFUSED = 2
-
-
-def one(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """An option's parser that says what was wrong."""
-
-    def parse_one(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as problem:
-            raise argparse.ArgumentTypeError(str(problem)) from problem
-
-    return parse_one
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -90,27 +77,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-class Progress:
-    """Lines with the seconds since the start."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        print(f"[{time.monotonic() - self._began:5.1f} s] {text}", flush=True)
-
-
 def measure(options: argparse.Namespace, results: Results) -> dict[str, Profile]:
     """Profile each kind that is wanted, keep it and export it."""
     file = File(options.size, options.encoding, options.segment)
-    session = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    results.add_session(session, {**machine.about(), "twistd": options.twistd})
+    began_at = session()
+    results.add_session(began_at, {**machine.about(), "twistd": options.twistd})
     found: dict[str, Profile] = {}
-    say = Progress()
+    say = say_since_now()
     with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-profile-") as directory:
         with Stage(Path(directory), file, options.transport, options.twistd, say) as stage:
             for kind in [options.only] if options.only else KINDS:
-                profile, kept = stage.profile(kind, session)
+                profile, kept = stage.profile(kind, began_at)
                 results.add(profile)
                 found[kind] = profile
                 callgrind.write(kept, options.callgrind / f"{kind}.callgrind")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from types import TracebackType
 from misc.bench.cases import File
 from misc.bench.measure import WrongBytesError
 from misc.bench.results import FAST
+from misc.command_line import Say
 from misc.grid import Client, ClientOptions, Grid, GridError
 from misc.profiling import debugging, stats
 from misc.profiling.results import Profile, RowCost
@@ -61,7 +62,7 @@ class Stage:
         file: File,
         transport: str,
         twistd: Sequence[str],
-        say: Callable[[str], None],
+        say: Say,
     ) -> None:
         self._directory = directory
         self._file = file

@@ -22,7 +22,7 @@ from misc.simulator.client import Client, FastDownload
 from misc.simulator.stock import StockDownload
 from misc.simulator.wire import Server, ServerSpec, Trouble
 from misc.simulator.zero_file import file_of
-from misc.wan_pipe import FLIGHT_BYTES
+from misc.wan_stream import FLIGHT_BYTES
 
 STUDY = "calibration"
 TOLERANCE = 0.20

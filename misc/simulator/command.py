@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from misc import sections
 from misc.bench.kept import Kept, read_lines
 from misc.bench.progress import duration
+from misc.command_line import Say, say_since_now
 from misc.simulator import calibration, report, studies
 from misc.simulator.worlds import Setting, simulate
 
@@ -66,7 +67,7 @@ def simulated(chosen: Sequence[Setting], jobs: int) -> Iterator[dict[str, Any]]:
 def run(
     chosen: Sequence[Setting],
     path: Path,
-    say: Callable[[str], None],
+    say: Say,
     jobs: int = 1,
     sweep: Path | None = None,
 ) -> None:
@@ -123,11 +124,7 @@ def write_section(options: argparse.Namespace, path: Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = parse(arguments)
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
-
+    say = say_since_now()
     path = options.results or (QUICK_RESULTS if options.quick else RESULTS)
     try:
         if not options.report:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from misc import sections
+from misc.command_line import say_since_now
 from misc.grid import GridError
 from misc.soak import report
 from misc.soak.stage import Order, soak
@@ -50,11 +50,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = parse(arguments)
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
-
+    say = say_since_now()
     path = options.results or RESULTS
     try:
         if not options.report:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from misc.command_line import Say
 from misc.grid import Client, ClientOptions, Grid
 from misc.grid_client import FOOLSCAP, HTTP, OLD_SEGMENT_BYTES
 from misc.soak.readers import File, Readers
 from misc.soak.trouble import KINDS, Trouble
 from misc.soak.verdict import AT_REST, Part, Rest, Soak
 
-Say = Callable[[str], None]
 OnPart = Callable[[int, Part], None]
 
 UPLOADER = "uploader"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from misc import sections
 from misc.bench import machine
 from misc.bench.cases import FAST, KIB, STOCK, Encoding, File
 from misc.bench.measure import WrongBytesError
+from misc.command_line import Say, say_since_now, session
 from misc.grid import GridError
 from misc.spans_trace import report
 from misc.spans_trace.measure import costs_of
@@ -96,16 +96,16 @@ def files_of(options: argparse.Namespace) -> list[File]:
     ]
 
 
-def measure(options: argparse.Namespace, results: Results, say: Callable[[str], None]) -> None:
+def measure(options: argparse.Namespace, results: Results, say: Say) -> None:
     """Record, unless that is not wanted, and replay."""
     files = files_of(options)
     if not options.replay:
         with tempfile.TemporaryDirectory(prefix="tahoe-fastdl-trace-") as directory:
             record(files, Path(directory), options.traces, say)
-    session = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    results.add_session(session, machine.about())
+    began_at = session()
+    results.add_session(began_at, machine.about())
     for file in files:
-        costs = {cost.replay: cost for cost in costs_of(file, options.traces, session)}
+        costs = {cost.replay: cost for cost in costs_of(file, options.traces, began_at)}
         for cost in costs.values():
             results.add(cost)
         words = ", ".join(
@@ -135,11 +135,7 @@ def write_section(options: argparse.Namespace, results: Results) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = parse(arguments)
-    began = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
-
+    say = say_since_now()
     path = options.results or (QUICK_RESULTS if options.quick else RESULTS)
     try:
         if options.again and not options.report:

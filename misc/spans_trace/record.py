@@ -8,12 +8,13 @@ in order, which writes its trace.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from misc.bench.cases import FAST, KINDS, SERVERS, File
 from misc.bench.files import Files
 from misc.bench.measure import WrongBytesError
+from misc.command_line import Say
 from misc.grid import Client, ClientOptions, Grid, GridError
 from misc.grid_client import FOOLSCAP
 from misc.spans_trace import traces
@@ -25,7 +26,7 @@ DOWNLOAD_TIMEOUT_S = 600.0
 STOP_GRACE_S = 60.0  # a node closes its connections first
 
 
-def record(files: Sequence[File], directory: Path, kept: Path, say: Callable[[str], None]) -> None:
+def record(files: Sequence[File], directory: Path, kept: Path, say: Say) -> None:
     """Download each file with each downloader, and keep the traces.
 
     :param directory: for the nodes.
