@@ -78,7 +78,9 @@ class CasesTests(SynchronousTestCase):
 
     def test_drain(self) -> None:
         """What a client had asked for when it was given up is through before the next begins."""
-        case = replace(CASE, file=replace(CASE.file, segment_bytes=1_000_000))
+        case = dataclasses.replace(
+            CASE, file=dataclasses.replace(CASE.file, segment_bytes=1_000_000)
+        )
         self.assertEqual(case.on_wire(LAN).drain_s, 0)
         self.assertEqual(case.on_wire("200ms").drain_s, 0.2)
         self.assertAlmostEqual(case.on_wire("1MB/s-a-server").drain_s, 1.02)
