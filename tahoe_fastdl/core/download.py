@@ -333,7 +333,7 @@ class Download:
     def _plan(self, now: float) -> None:
         books = self._books
         if books.metadata.ueb is None:
-            is_ueb_first = self._scouts.hold_up()
+            is_ueb_first = self._scouts.is_in_the_way()
             if is_ueb_first:
                 self._opening.seek_ueb(now)
             if books.metadata.ueb is None:

@@ -82,7 +82,7 @@ class Scouts:
         data = expected_layout(guess).data
         return data + guess.block_start(first) if first else 0, data + guess.block_start(first + 1)
 
-    def hold_up(self) -> bool:
+    def is_in_the_way(self) -> bool:
         """Whether an answer behind that to a scout, which over Foolscap comes in order, is
         much later for it.  Not if the scout brings the UEB itself."""
         span, numbers = self._first_blocks(), self._books.live_servers()
