@@ -140,6 +140,17 @@ class Laws(SynchronousTestCase):
 
         check()
 
+    def test_parts(self) -> None:
+        """Each has what it would have with one more, so ten have most of the budget in use."""
+        budget = Budget(60 * MIB)
+        parts = {}
+        for count in range(1, 11):
+            account = budget.open()
+            parts[count] = account.limit_bytes / MIB
+        self.assertEqual(52, parts[1])  # all but 4 for decoding and 4 for a newcomer
+        self.assertEqual((20, 15, 12), (parts[2], parts[3], parts[4]))
+        self.assertAlmostEqual(5.2, parts[10], places=3)  # 52 again
+
     def test_larger_than_the_budget(self) -> None:
         """When nobody holds anything one may take more than all there is; then nobody gets more."""
         budget = Budget(1000)

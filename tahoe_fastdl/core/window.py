@@ -87,13 +87,14 @@ class Budget:
     def fair_bytes(self) -> int:
         """What one account may ask for.
 
-        Beside what is for decoding a part is not shared out, so that newcomers find
-        room at once even when everybody else is paused; who is alone leaves them less.
+        Beside what is for decoding a part is not shared out, so that a newcomer finds
+        room at once even when everybody else is paused: shares are as if there were one
+        more, so the fewer have much, the more is left; who is alone leaves little.
         """
         left = self.total_bytes - self.most_decoding_bytes()
         left -= min(self.total_bytes // 6, SPARE_BYTES // 2)
         if self.accounts > 1:
-            left = min(left, 2 * self.total_bytes // 3)
+            left = min(left, self.accounts * self.total_bytes // (self.accounts + 1))
         return left // max(1, self.accounts)
 
     def is_free(self, length: int) -> bool:
