@@ -37,7 +37,7 @@ LIMITS = Limits()
 
 def run_of(case: Case, kind: str, number: int, seconds: float) -> Run:
     """A run that came to its end."""
-    counters = {"recomputations": 1, "changes": 2}
+    counters = {"recomputations": 1, "changes": 2, "memory_peak_bytes": 60 * MB}
     measures = Measures(seconds, 0.01, 0.5, 90, 100, 0.5, 7, MB, counters if kind == FAST else {})
     return Run(case, kind, number, OK, "s", measures=measures)
 
@@ -198,6 +198,9 @@ class ResultsTests(SynchronousTestCase):
         lines = targets.section(self.results, self.results).splitlines()
         self.assertTrue(any(line.endswith("| 28 | met |") for line in lines))
         self.assertTrue(any(line.endswith("| 110 | - |") for line in lines))
+        self.assertTrue(
+            any(line.endswith("foolscap | 60.0 MB | <= 67.1 MB | met |") for line in lines)
+        )
         chosen = {case.key for block in cases.PRESETS["targets"] for case in block.cases()}
         self.assertLessEqual({row.case.key for row in targets.ROWS}, chosen)
 

@@ -277,6 +277,19 @@ class Requests(SynchronousTestCase):
                 )
                 self.assertLessEqual(simulation.budget.peak_bytes, budget_bytes)
 
+    def test_budget_is_kept_for_slow_readers(self) -> None:
+        """An answer is held until its last block is decoded: what is decoded of long ones
+        must not pile up beside them before a reader that takes its time."""
+        file = encode(60_000_000, 20, 20, SEGMENT)
+        servers = tuple(evolve(each, rate=100e6, latency_s=0.002) for each in spread(file, 6))
+        for budget_bytes in (16 * MIB, 64 * MIB):
+            for pauses_s in ((0.02,), (0.0, 0.0, 3.0)):
+                readers = (evolve(whole(file), pauses_s=pauses_s), whole(file))
+                for count in (1, 2):
+                    world = World(file, servers, readers[:count], budget_bytes=budget_bytes)
+                    peak_bytes = simulate(world).budget.peak_bytes
+                    self.assertLessEqual(peak_bytes, budget_bytes, (pauses_s, count))
+
 
 class Doors(SynchronousTestCase):
     """The methods the shell calls."""

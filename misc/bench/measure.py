@@ -27,6 +27,8 @@ TICK_S = 0.011
 
 # What the report shows of the plugin's counters.
 COUNTERS = ("recomputations", "changes", "hedges", "fallbacks")
+# What counts from the node's start, this download included.
+PEAK = "memory_peak_bytes"
 
 
 class WrongBytesError(Exception):
@@ -83,6 +85,7 @@ def measure(
     if counters:
         after = client.fast_counters()
         counters = {name: after[name] - counters.get(name, 0) for name in COUNTERS}
+        counters[PEAK] = after[PEAK]
     return Measures(
         seconds=fetched.last_byte_s,
         first_byte_s=fetched.first_byte_s,

@@ -8,6 +8,9 @@ it is decoded again from proved blocks only.
 
 from __future__ import annotations
 
+import functools
+from operator import or_
+
 from attrs import define
 
 from .. import errors
@@ -42,6 +45,7 @@ class Proving:
         self._books = books
         self._batches: dict[int, Batch] = {}
         self._last_batch = 0
+        self._growth = -1, 0  # of which segment it is known what decoding from there adds
 
     def reset(self) -> None:
         """Nobody reads any more: what a worker still brings is dropped."""
@@ -60,11 +64,15 @@ class Proving:
                 if not self._has_room(segnum, segnum + 1):
                     return
                 self._start(segnum, segnum + 1, list(good.values())[: books.k])
-        while rows.ready and len(self._batches) < MAX_DECODES:
-            segnum = (rows.ready & -rows.ready).bit_length() - 1
+        ready = rows.ready
+        while ready and len(self._batches) < MAX_DECODES:
+            segnum = (ready & -ready).bit_length() - 1
             if tree.leaf(segnum) is None:
                 return
-            run = rows.ready >> segnum
+            if self._outruns_readers(segnum):
+                ready &= self._wanted_without(segnum)
+                continue
+            run = ready >> segnum
             stop = segnum + (~run & (run + 1)).bit_length() - 1
             stop = min(stop, segnum + max(1, self._most_bytes() // books.geometry.segment_size))
             if tree.levels:
@@ -72,9 +80,39 @@ class Proving:
             chosen = self._holders(segnum)
             for share in chosen:
                 stop = share.block_run(segnum, stop)
+            self._growth = segnum, self._growth_of(segnum, stop, chosen)
+            if self._outruns_readers(segnum):
+                continue
             if not self._has_room(segnum, stop):
                 return
             self._start(segnum, stop, chosen)
+            ready &= rows.ready
+
+    def _growth_of(self, first: int, stop: int, chosen: list[Share]) -> int:
+        """By how much more bytes are held when these are decoded and not taken yet.  An answer
+        is held until its last block is used: a long one that is half decoded is there one and
+        a half times."""
+        geometry, mask = self._books.geometry, mask_of(first, stop)
+        length = geometry.segment_start(stop) - geometry.segment_start(first)
+        return length - sum(share.would_free(mask) for share in chosen)
+
+    def _outruns_readers(self, segnum: int) -> bool:
+        """Whether decoding the batch that begins there has to wait until a reader takes what
+        is decoded already.  Not known, and False, of any but the last one looked at."""
+        books, account = self._books, self._books.turns.account
+        known, growth = self._growth
+        held_bytes = account.used_bytes - account.decoding_bytes
+        if known != segnum or held_bytes + growth <= account.limit_bytes:
+            return False
+        return not any(
+            reader.todo & -reader.todo == 1 << segnum and books.is_starving(reader)
+            for reader in books.readers.values()
+        )
+
+    def _wanted_without(self, segnum: int) -> int:
+        """The segments that readers want who do not want this one."""
+        todos = (reader.todo for reader in self._books.readers.values())
+        return functools.reduce(or_, (todo for todo in todos if not todo >> segnum & 1), 0)
 
     def _most_bytes(self) -> int:
         """What one batch decodes into, so that all workers find room for theirs."""

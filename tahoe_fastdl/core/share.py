@@ -164,6 +164,14 @@ class Share:
                 return buffer
         return None
 
+    def would_free(self, mask: int) -> int:
+        """The reserved bytes that :meth:`use_up` would free."""
+        return sum(
+            buffer.reserved_bytes
+            for buffer in self._buffers
+            if buffer.live and not buffer.live & ~mask
+        )
+
     def use_up(self, mask: int) -> int:
         """These held blocks are not needed any more; the reserved bytes that freed."""
         freed = 0
