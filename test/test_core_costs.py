@@ -288,3 +288,17 @@ class FirstReads(SynchronousTestCase):
         simulation = Simulation(world, beside=known).run()
         self.assertFalse(self.is_ueb_first(simulation))
         self.assertEqual([round(sent.when, 6) for sent in self.scouts(simulation)[:2]], [0.02] * 2)
+
+    def test_nothing_beside_first_bytes(self) -> None:
+        """On a LAN all else waits until they are decoded; far away there is no time for that."""
+        self.file = encode(40_000_000, 3, 6, MIB)
+        for latency_s, rate, waits in ((5e-4, 1e8, True), (0.025, 2e7, False), (5e-4, 1e7, False)):
+            world = self.world(0.0, rate)
+            servers = tuple(evolve(server, latency_s=latency_s) for server in world.servers)
+            world = evolve(world, servers=servers)
+            simulation = Simulation(world, beside=simulate(world)).run()
+            arrived = max(
+                sent.when + latency_s + sent.length / rate for sent in self.scouts(simulation)
+            )
+            early = [s for s in simulation.sent if s.length > MIB // 3 and 0 < s.start < 10 * MIB]
+            self.assertEqual(waits, min(sent.when for sent in early) >= arrived, (latency_s, rate))

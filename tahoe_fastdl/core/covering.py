@@ -38,6 +38,9 @@ MIN_DEPTH_BYTES = 512 * KIB
 # comes in this time, and no more if even that takes longer: what else is on its way
 # shares the line with them and would hold up the first byte.
 FIRST_STRIPE_S = 0.05
+# If that and the answer to anything asked later are here sooner than this, asking waits until
+# they are decoded: on a LAN what else arrives then stands in the node's own way.
+NEAR_S = 0.02
 # A rate is trusted for so many times the bytes that it was measured with.
 TRUST = 12
 
@@ -61,6 +64,7 @@ class Covering:
         self._depth_bytes = FIRST_DEPTH_BYTES  # file bytes to have on their way at once
         self._span_bytes = span_bytes(0.0)  # to ask of one share in a round
         self._first_bytes = 0.0  # file bytes that come within FIRST_STRIPE_S
+        self._near_bytes = 0.0  # that come within NEAR_S, were they asked for now
         self._hedging_bytes = 0  # hedged since the last plan, and so not reserved yet
 
     # -- late reads -----------------------------------------------------------
@@ -182,7 +186,7 @@ class Covering:
     def _measure_pace(self) -> None:
         """How deep and how long to ask, from measured rates and latencies."""
         books = self._books
-        depth, received, rates = 0.0, 0, []
+        depth, received, rates, latencies = 0.0, 0, [], []
         for number in books.live_servers():
             server = books.servers[number]
             if server.rate is not None and not server.stalled:
@@ -190,7 +194,10 @@ class Covering:
                 depth += min(most, server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0)))
                 received += server.received_bytes
                 rates.append(server.rate)
+                latencies.append(server.latency_s or 0.0)
         self._first_bytes = FIRST_STRIPE_S * sum(rates)
+        latency_s = sum(latencies) / len(latencies) if latencies else NEAR_S
+        self._near_bytes = (NEAR_S - latency_s) * sum(rates)
         known = received >= FIRST_DEPTH_BYTES
         self._depth_bytes = max(MIN_DEPTH_BYTES if known else FIRST_DEPTH_BYTES, int(depth))
         self._span_bytes = span_bytes(sum(rates) / len(rates) if rates else 0.0)
@@ -215,7 +222,7 @@ class Covering:
             flight = 0  # its first bytes need not wait for those of others
             if not reader.has_begun():
                 length = min(length, max(1, int(self._first_bytes // size)))
-        elif not reader.has_begun() and flight > self._first_bytes:
+        elif not reader.has_begun() and self._stands_in_the_way(flight):
             return 0
         if books.search.is_young(now):
             room = self._cheap_bytes(run * size) - flight
@@ -237,6 +244,10 @@ class Covering:
                 break  # nothing will ever make more room: a segment larger than it
             length //= 2
         return length
+
+    def _stands_in_the_way(self, flight: int) -> bool:
+        """Whether asking for more would delay first bytes, of which *flight* are on their way."""
+        return flight > self._first_bytes or 0 < flight < self._near_bytes
 
     def _cheap_bytes(self, run_bytes: int) -> int:
         """How much of the next *run_bytes* to ask for before all servers had time to say
