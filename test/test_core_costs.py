@@ -85,6 +85,20 @@ class Costs(SynchronousTestCase):
                 simulation = Simulation(world).run(until=2.1)
                 self.assertIs(End.SERVED, only_reader(simulation).end, (segment_size, max_reads))
 
+    def test_wrong_guess_and_secondary_shares(self) -> None:
+        """Nor does it if the servers of its primary shares answer last."""
+        for segment_size, hint in ((SEGMENT, MIB), (MIB, SEGMENT)):
+            for max_reads in (0, 10):
+                file = encode(900_000, 3, 10, segment_size)
+                servers = tuple(
+                    evolve(each, latency_s=1.0 if number >= 3 else 1.5, rate=1e9,
+                           max_reads=max_reads)
+                    for number, each in enumerate(spread(file, 10))
+                )  # fmt: skip
+                world = World(file, servers, (whole(file),), segment_size_hint=hint)
+                simulation = Simulation(world).run(until=2.1)
+                self.assertIs(End.SERVED, only_reader(simulation).end, (segment_size, max_reads))
+
     def test_one_connection(self) -> None:
         """Where reads side by side take connections of their own, small shares take one read."""
         for k in (1, 3, 10):

@@ -13,7 +13,7 @@ from .geometry import Geometry, mask_of
 from .intake import Intake
 from .layout import V2_HEADER_SIZE, expected_layout
 from .metadata import UEB_READ_SIZE
-from .plan import choose_shares
+from .plan import ZFEC_S_PER_BYTE_AND_K, choose_shares
 from .reads import Kind, Stage
 from .servers import CAUTIOUS_RATE, DEFAULT_LATENCY_S
 from .share import Share
@@ -145,19 +145,22 @@ class Scouts:
 
     def _rest_of(self, share: Share, start: int, stop: int) -> int:
         """How many bytes a share that is scouted up to *stop* may have behind that which are
-        wanted: none if not all of the file is, or not of this share for certain."""
+        wanted: none if not all of the file is, or if other shares may be better."""
         books, guesses = self._books, self._books.metadata.guesses
         size = guesses[0].size
         is_wanted = start == 0 and any(
             reader.start == 0 and reader.stop is not None and reader.stop >= size
             for reader in books.readers.values()
         )
-        if not is_wanted or share.shnum >= books.k:
+        if not is_wanted:
             return 0
         hashes = max(whole_share_length(guess) - data_stop(guess) for guess in guesses)
         rest = max(data_stop(guess) for guess in guesses) + V2_HEADER_SIZE - stop
         if books.servers[share.server].max_reads and hashes <= SMALL_SHARE_BYTES:
             rest += hashes + UEB_READ_SIZE  # or the UEB would take another connection
+        # A primary share spares decoding, and may turn up yet.
+        if share.shnum >= books.k and ZFEC_S_PER_BYTE_AND_K * books.k * rest > MESSAGE_S:
+            return 0
         is_small = books.k * rest <= books.turns.account.limit_bytes // 3
         return rest if rest > 0 and is_small and books.turns.has_room(stop + rest) else 0
 
