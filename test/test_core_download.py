@@ -290,6 +290,20 @@ class Requests(SynchronousTestCase):
                     peak_bytes = simulate(world).budget.peak_bytes
                     self.assertLessEqual(peak_bytes, budget_bytes, (pauses_s, count))
 
+    def test_budget_is_kept_for_waiting_reads(self) -> None:
+        """Nor beside what is still to be asked for, when there is a slot."""
+        file = encode(60_000_000, 60, 60, SEGMENT)
+        for count in (2, 3, 4):
+            servers = tuple(
+                evolve(each, rate=60e6, latency_s=0.002, max_reads=count)
+                for each in spread(file, 6)
+            )
+            reader = evolve(whole(file), pauses_s=(0.02,))
+            world = World(file, servers, (reader,), segment_size_hint=SEGMENT)
+            simulation = simulate(world)
+            peak_bytes = simulation.budget.peak_bytes
+            self.assertLessEqual(peak_bytes, simulation.budget.total_bytes, count)
+
 
 class Doors(SynchronousTestCase):
     """The methods the shell calls."""

@@ -101,7 +101,7 @@ class Proving:
         is decoded already.  Not known, and False, of any but the last one looked at."""
         books, account = self._books, self._books.turns.account
         known, growth = self._growth
-        held_bytes = account.used_bytes - account.decoding_bytes
+        held_bytes = account.used_bytes - account.decoding_bytes + account.promised_bytes
         if known != segnum or held_bytes + growth <= account.limit_bytes:
             return False
         return not any(
