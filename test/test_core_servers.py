@@ -135,6 +135,19 @@ class Slots(SynchronousTestCase):
         server.on_retired(100)
         self.assertTrue(server.has_slot())
 
+    def test_near(self) -> None:
+        """To a server on a LAN no more than four go at once, and as many as to others if it
+        turns out to be far, or has a limit below that."""
+        for latency_s, limit, slots in (
+            (0.001, 10, 4), (0.001, 2, 2), (0.05, 10, 10), (0.05, 2, 2)
+        ):  # fmt: skip
+            server = Server(max_reads=limit)
+            server.on_latency(latency_s)
+            for _ in range(slots):
+                self.assertTrue(server.has_slot(), (latency_s, limit))
+                server.on_sent(100, 0.0)
+            self.assertFalse(server.has_slot(), (latency_s, limit))
+
     def test_no_limit(self) -> None:
         """Without a limit there is always a slot."""
         server = Server()

@@ -24,6 +24,7 @@ from .plan import (
 from .proving import Proving
 from .readers import Reader
 from .reads import Kind, Read
+from .servers import NEAR_S
 from .window import KIB, MIB
 
 # How far ahead to ask, in seconds of what the servers have shown they can
@@ -38,9 +39,8 @@ MIN_DEPTH_BYTES = 512 * KIB
 # comes in this time, and no more if even that takes longer: what else is on its way
 # shares the line with them and would hold up the first byte.
 FIRST_STRIPE_S = 0.05
-# If that and the answer to anything asked later are here sooner than this, asking waits until
+# If that and the answer to anything asked later are here within NEAR_S, asking waits until
 # they are decoded: on a LAN what else arrives then stands in the node's own way.
-NEAR_S = 0.02
 # A rate is trusted for so many times the bytes that it was measured with.
 TRUST = 12
 
