@@ -223,7 +223,7 @@ class CrowdsTests(SynchronousTestCase):
         for memory in crowds.MEMORIES:
             for way in WAYS:
                 of_it = [b for b in found if (b.memory, b.way) == (memory, way)]
-                self.assertEqual([b.transport for b in of_it], ["foolscap"] * 3 + ["http"])
+                self.assertEqual([b.transport for b in of_it], ["foolscap"] * 3 + ["http"] * 3)
 
     def test_small_rows(self) -> None:
         """Totals and slowest ones are compared; a half of a study says nothing."""

@@ -151,21 +151,19 @@ def crowd(
 
 
 def batches(runs: int) -> Iterator[Batch]:
-    """What is fetched next: Foolscap so many times, stock and HTTP once.
+    """What is fetched next: all so many times, stock once.
 
     Budgets and ways are interleaved, and none of them always comes first.
     """
-    for number in range(1, runs + 1):
-        step = 1 if number % 2 else -1
-        for memory in MEMORIES[::step]:
-            for way in WAYS[::step]:
-                yield Batch(FOOLSCAP, FAST, memory, way, number)
-        if number == 1:
-            for way in WAYS:
-                yield Batch(FOOLSCAP, STOCK, "", way, 1)
-    for memory in MEMORIES:
-        for way in WAYS:
-            yield Batch(HTTP, FAST, memory, way, 1)
+    for transport in (FOOLSCAP, HTTP):
+        for number in range(1, runs + 1):
+            step = 1 if number % 2 else -1
+            for memory in MEMORIES[::step]:
+                for way in WAYS[::step]:
+                    yield Batch(transport, FAST, memory, way, number)
+            if number == 1 and transport == FOOLSCAP:
+                for way in WAYS:
+                    yield Batch(FOOLSCAP, STOCK, "", way, 1)
 
 
 def _fetch_all(subject: Subject, contents: Sequence[Content], way: str) -> Line:
