@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ..core import records as r
 from .facts import server_name
 from .hub import Hub
+from .receiving import piece_bytes, take_in
 from .watcher import Watcher
 from .wire import RemoteShare, Wire
 
@@ -59,6 +60,7 @@ class Finder:
         self._running = True
         self._next_share = 0
         self._waiting = 0  # of the newest search; answers of an older one count as well
+        self._servers_asked = 1  # in the newest search
 
     def report_to(self, download_status: Any) -> None:
         """Questions from now on are those of another download."""
@@ -71,6 +73,7 @@ class Finder:
     def find(self) -> None:
         """Ask every connected server; ``SearchEnded`` follows when all have answered."""
         servers = list(self._broker.get_servers_for_psi(self._storage_index))
+        self._servers_asked = max(1, len(servers))
         # One more than are asked, so that answers in this very turn do not end it.
         self._waiting += len(servers) + 1
         for server in servers:
@@ -120,6 +123,9 @@ class Finder:
                 found.append((self._next_share, shnum))
             else:
                 strange.append(shnum)
+        if found:
+            length = piece_bytes(self._hub.settings.memory, self._servers_asked)
+            take_in(next(iter(buckets.values())), length)
         if strange:
             log.msg(
                 format="fastdl: %(server)s claims share %(shnum)s of %(total)d, passed over"
