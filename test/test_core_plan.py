@@ -29,6 +29,7 @@ from tahoe_fastdl.core.plan import (
 )
 from tahoe_fastdl.core.servers import Server
 from tahoe_fastdl.core.share import Share
+from tahoe_fastdl.core.window import MIB
 
 from .strategies import examples, masks
 
@@ -213,7 +214,8 @@ class Cuts(SynchronousTestCase):
         self.assertEqual(2, count_bits(3 << (2**22 - 2)))
 
     def test_reads_cover_exactly(self) -> None:
-        """Reads cover what is desired, once, none longer than allowed unless it is one block."""
+        """Reads cover what is desired, once, none longer than allowed by more than half a block,
+        unless it is one block."""
 
         @examples(300)
         @given(masks(60), st.integers(1, 2000), st.integers(1, 20_000))
@@ -223,7 +225,8 @@ class Cuts(SynchronousTestCase):
                 mask = (1 << stop) - (1 << first)
                 self.assertLess(first, stop)
                 self.assertFalse(mask & covered)
-                self.assertTrue(stop - first == 1 or (stop - first) * block_size <= max_bytes)
+                length = (stop - first) * block_size
+                self.assertTrue(stop - first == 1 or 2 * (length - max_bytes) <= block_size)
                 covered |= mask
             self.assertEqual(desire, covered)
 
@@ -242,7 +245,8 @@ class Cuts(SynchronousTestCase):
         check()
 
     def test_stripes(self) -> None:
-        """A stripe fills a span, fits twice into the limit, and is one segment at least."""
+        """A stripe is as near to a span as whole blocks are, fits twice into the limit, and is
+        one segment at least."""
 
         @examples(200)
         @given(st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8))
@@ -250,12 +254,18 @@ class Cuts(SynchronousTestCase):
             length = stripe_length(block_size, k * block_size, 256 * 1024, limit)
             self.assertGreaterEqual(length, 1)
             if length > 1:
-                self.assertLessEqual(length * block_size, 256 * 1024)
+                self.assertLessEqual(2 * (length * block_size - 256 * 1024), block_size)
                 self.assertLessEqual(2 * length * k * block_size, limit)
             more = (length + 1) * block_size
-            self.assertTrue(more > 256 * 1024 or 20 * k * more > 9 * limit)
+            self.assertTrue(2 * (more - 256 * 1024) > block_size or 20 * k * more > 9 * limit)
 
         check()
+
+    def test_a_span_and_two_bytes(self) -> None:
+        """Three blocks of a third of a MiB, rounded up, are a span of 1 MiB and one read of it."""
+        block_size = -(-MIB // 3)
+        self.assertEqual(3, stripe_length(block_size, MIB, MIB, 64 * MIB))
+        self.assertEqual([(0, 3), (3, 6)], list(cut_reads(0b111111, block_size, MIB)))
 
     def test_spans(self) -> None:
         """A faster server is asked for longer spans, within bounds."""
