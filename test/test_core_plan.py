@@ -16,13 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl.core.plan import (
     BUSY_PATIENCE_S,
-    MAX_SPAN_BYTES,
     MIN_SPAN_BYTES,
     SPAN_S,
     ZFEC_S_PER_BYTE_AND_K,
     choose_shares,
     count_bits,
     cut_reads,
+    max_span_bytes,
     runs_of,
     span_bytes,
     stripe_length,
@@ -269,7 +269,10 @@ class Cuts(SynchronousTestCase):
 
     def test_spans(self) -> None:
         """A faster server is asked for longer spans, within bounds."""
-        spans = [span_bytes(rate) for rate in (0.0, 1e6, 2e7, 1e9)]
-        self.assertEqual((spans[0], spans[-1]), (MIN_SPAN_BYTES, MAX_SPAN_BYTES))
-        self.assertEqual(spans, sorted(spans))
-        self.assertIn(int(2e7 * SPAN_S), spans)
+        for is_side_by_side in (False, True):
+            spans = [span_bytes(rate, is_side_by_side) for rate in (0.0, 1e6, 2e7, 4e7, 1e9)]
+            longest = max_span_bytes(is_side_by_side)
+            self.assertEqual((spans[0], spans[-1]), (MIN_SPAN_BYTES, longest))
+            self.assertEqual(spans, sorted(spans))
+            self.assertIn(int(2e7 * SPAN_S), spans)
+            self.assertEqual(is_side_by_side, spans[3] == 2 * int(4e7 * SPAN_S))

@@ -12,11 +12,12 @@ from .forensics import Inquest
 from .geometry import mask_of
 from .merkle import MAX_PAGES_HELD
 from .plan import (
-    MAX_READ_BYTES,
+    MAX_SPAN_BYTES,
     ZFEC_S_PER_BYTE_AND_K,
     choose_shares,
     count_bits,
     cut_reads,
+    max_span_bytes,
     runs_of,
     span_bytes,
     stripe_length,
@@ -26,6 +27,9 @@ from .readers import Reader
 from .reads import Kind, Read
 from .servers import NEAR_S
 from .window import KIB, MIB
+
+# Reads longer than ``plan.MAX_SPAN_BYTES`` have to leave so many rounds of them to ask for.
+LEAST_ROUNDS = 4
 
 # How far ahead to ask, in seconds of what the servers have shown they can
 # give.  More only makes whoever comes next wait behind it, for a Foolscap
@@ -43,6 +47,10 @@ FIRST_STRIPE_S = 0.05
 # they are decoded: on a LAN what else arrives then stands in the node's own way.
 # A rate is trusted for so many times the bytes that it was measured with.
 TRUST = 12
+
+# Near servers answer before what is here is used up: there more than this, or than two stripes,
+# in the window only leaves the processor's caches.
+NEAR_WINDOW_BYTES = 24 * MIB
 
 # Decoding that takes longer than this is worth waiting for the last servers' shares.
 DEAR_S = 0.02
@@ -62,9 +70,10 @@ class Covering:
         self._books = books
         self._proving = proving
         self._depth_bytes = FIRST_DEPTH_BYTES  # file bytes to have on their way at once
-        self._span_bytes = span_bytes(0.0)  # to ask of one share in a round
+        self._span_bytes = span_bytes(0.0, False)  # to ask of one share in a round
         self._first_bytes = 0.0  # file bytes that come within FIRST_STRIPE_S
         self._near_bytes = 0.0  # that come within NEAR_S, were they asked for now
+        self._is_near = False
         self._hedging_bytes = 0  # hedged since the last plan, and so not reserved yet
 
     # -- late reads -----------------------------------------------------------
@@ -186,7 +195,7 @@ class Covering:
     def _measure_pace(self) -> None:
         """How deep and how long to ask, from measured rates and latencies."""
         books = self._books
-        depth, received, rates, latencies = 0.0, 0, [], []
+        depth, received, rates, latencies, is_side_by_side = 0.0, 0, [], [], True
         for number in books.live_servers():
             server = books.servers[number]
             if server.rate is not None and not server.stalled:
@@ -195,12 +204,15 @@ class Covering:
                 received += server.received_bytes
                 rates.append(server.rate)
                 latencies.append(server.latency_s or 0.0)
+                is_side_by_side = is_side_by_side and server.is_side_by_side
         self._first_bytes = FIRST_STRIPE_S * sum(rates)
         latency_s = sum(latencies) / len(latencies) if latencies else NEAR_S
         self._near_bytes = (NEAR_S - latency_s) * sum(rates)
+        self._is_near = latency_s < NEAR_S
         known = received >= FIRST_DEPTH_BYTES
         self._depth_bytes = max(MIN_DEPTH_BYTES if known else FIRST_DEPTH_BYTES, int(depth))
-        self._span_bytes = span_bytes(sum(rates) / len(rates) if rates else 0.0)
+        rate = sum(rates) / len(rates) if rates else 0.0
+        self._span_bytes = span_bytes(rate, is_side_by_side)
 
     def _stripe(self, run: int, reader: Reader, now: float) -> int | None:
         """How many of the next *run* segments to admit for *reader* now; 0: none yet;
@@ -208,11 +220,15 @@ class Covering:
         books, geometry = self._books, self._books.geometry
         account, size = books.turns.account, self._books.geometry.segment_size
         limit = account.limit_bytes
-        most = stripe_length(geometry.block_size, size, self._span_bytes, limit)
+        # Of a small file, or at the end of one, what is decoded later is asked for apart.
+        part = max(MAX_SPAN_BYTES, run * geometry.block_size // LEAST_ROUNDS)
+        most = stripe_length(geometry.block_size, size, min(self._span_bytes, part), limit)
         rounds = (run + most // 2) // most
         if rounds <= 2:  # no short stripe at the end
             most = -(-run // max(1, rounds))
         length = min(run, most, MAX_ADMITTED_SEGMENTS // 2)
+        if self._is_ample(length * size, most * size):
+            return 0
         rows = books.rows
         is_waiting = bool(rows.admitted & ~rows.decoding)
         flight = books.reads.bytes_awaited  # about as many bytes of shares as of the file
@@ -244,6 +260,13 @@ class Covering:
                 break  # nothing will ever make more room: a segment larger than it
             length //= 2
         return length
+
+    def _is_ample(self, length: int, stripe_bytes: int) -> bool:
+        """Whether what is held and on its way is enough without *length* bytes more."""
+        account = self._books.turns.account
+        held_bytes = account.used_bytes + account.promised_bytes
+        ample_bytes = max(NEAR_WINDOW_BYTES, 20 * stripe_bytes // 9)
+        return self._is_near and held_bytes + length > ample_bytes and self._will_free()
 
     def _stands_in_the_way(self, flight: int) -> bool:
         """Whether asking for more would delay first bytes, of which *flight* are on their way."""
@@ -352,12 +375,13 @@ class Covering:
             desire = share.ledger.desire()
             if not desire or share.retired:
                 continue
-            data = books.layout_of(share).data
-            if whole and books.turns.has_slot(books.servers[share.server]):
+            data, server = books.layout_of(share).data, books.servers[share.server]
+            if whole and books.turns.has_slot(server):
                 books.send(share, Kind.BLOCKS, 0, whole, now, desire, data)
                 continue
-            for first, stop in cut_reads(desire, geometry.block_size, MAX_READ_BYTES):
-                if not books.turns.has_slot(books.servers[share.server]):
+            longest = max_span_bytes(server.is_side_by_side)
+            for first, stop in cut_reads(desire, geometry.block_size, longest):
+                if not books.turns.has_slot(server):
                     waiting += count_bits(share.ledger.desire()) * geometry.block_size
                     break
                 start = data + geometry.block_start(first)

@@ -64,7 +64,7 @@ class Opening:
 
     def _is_busy(self, server: Server) -> bool:
         """Over HTTP a second request beside a first opens a connection, which takes longer."""
-        return bool(server.max_reads and server.reads_in_flight)
+        return server.is_side_by_side and server.reads_in_flight > 0
 
     def _report_faults(self) -> None:
         for fault in self._books.metadata.faults:

@@ -88,7 +88,7 @@ class Scouts:
         span, numbers = self._first_blocks(), self._books.live_servers()
         if span is None or self.whole_length():
             return False
-        if any(self._books.servers[number].max_reads for number in numbers):
+        if any(self._books.servers[number].is_side_by_side for number in numbers):
             return False
         return any(self._is_long(number, span[1] - span[0]) for number in numbers)
 
@@ -137,7 +137,7 @@ class Scouts:
         # over HTTP it would take a connection of its own.  But if all of the share may be
         # one block, it must not be cut in two.
         is_one_block = any(guess.num_segments == 1 for guess in books.metadata.guesses)
-        if rest > MESSAGE_S * rate and not server.max_reads and not is_one_block:
+        if rest > MESSAGE_S * rate and not server.is_side_by_side and not is_one_block:
             books.send(share, Kind.BLOCKS, start, stop - start, now)
             books.send(share, Kind.BLOCKS, stop, rest, now)
         else:
@@ -156,7 +156,7 @@ class Scouts:
             return 0
         hashes = max(whole_share_length(guess) - data_stop(guess) for guess in guesses)
         rest = max(data_stop(guess) for guess in guesses) + V2_HEADER_SIZE - stop
-        if books.servers[share.server].max_reads and hashes <= SMALL_SHARE_BYTES:
+        if books.servers[share.server].is_side_by_side and hashes <= SMALL_SHARE_BYTES:
             rest += hashes + UEB_READ_SIZE  # or the UEB would take another connection
         # A primary share spares decoding, and may turn up yet.
         if share.shnum >= books.k and ZFEC_S_PER_BYTE_AND_K * books.k * rest > MESSAGE_S:

@@ -77,9 +77,14 @@ class Server:
         self.bytes_in_flight = 0
         self.stalled = 0  # reads given up as not coming and still out
 
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether its answers come side by side, not one after another."""
+        return self.max_reads != 0
+
     def has_slot(self) -> bool:
         """Whether one more read may be sent now."""
-        if self.max_reads == 0:
+        if not self.is_side_by_side:
             return True
         is_near = self.latency_s is not None and self.latency_s < NEAR_S
         most = min(NEAR_READS, self.max_reads) if is_near else self.max_reads
@@ -101,7 +106,7 @@ class Server:
 
         Side by side, what was asked after it comes as soon.
         """
-        if self.max_reads == 0:
+        if not self.is_side_by_side:
             return sending.queued_bytes
         return max(sending.queued_bytes, self.bytes_in_flight)
 
@@ -150,7 +155,7 @@ class Server:
         :param pace: that of other servers since, if known.  If they are slower than they were
             thought to be, it is the line that they share.
         """
-        if self.max_reads == 0:
+        if not self.is_side_by_side:
             factor, pace = LATE_FACTOR, 1.0 if pace is None else pace
         else:
             factor, pace = SILENT_FACTOR, LEAST_PACE if pace is None else pace
