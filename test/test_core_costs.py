@@ -238,6 +238,11 @@ class Crowds(SynchronousTestCase):
         for simulation in self.crowd(8 * SEGMENT):
             self.assertLess(simulation.core.counters.plans, 24 * 12)
 
+    def test_full_stripes(self) -> None:
+        """Of near servers each asks for nearly all that it may hold in one go."""
+        for simulation in self.crowd(64 * SEGMENT):
+            self.assertLessEqual(simulation.core.counters.reads_sent, 3 * 24 // 2 + 6)
+
     def test_beside_paused_ones(self) -> None:
         """Readers that pause for ever hold up the others no longer than it takes to notice."""
         crowd = self.crowd(8 * SEGMENT, paused=8)

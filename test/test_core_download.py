@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl import errors
 from tahoe_fastdl.core import records as r
+from tahoe_fastdl.core.turns import STARVE_S
 from tahoe_fastdl.core.window import KIB, MIB
 
 from .sharemaker import (
@@ -245,6 +246,18 @@ class Requests(SynchronousTestCase):
             self.assertEqual([End.SERVED] * 3, [reader.end for reader in others], budget_bytes)
             self.assertIs(End.WAITING, paused.end)
             self.assertLessEqual(simulation.budget.used_bytes, budget_bytes)
+
+    def test_beside_a_paused_one(self) -> None:
+        """Who reads elsewhere in a file does not wait for what a paused reader holds."""
+        file = encode(6_000_000, 3, 6, SEGMENT)
+        readers = (
+            ReaderSpec(0, 3_000_000, pauses_s=(1e9,)),
+            read(3_000_000, 6_000_000, joins_at=5.0),
+        )
+        for budget_bytes in (300 * KIB, 2 * MIB, 8 * MIB):
+            world = World(file, spread(file, 6), readers, budget_bytes, SEGMENT)
+            _paused, other = Simulation(world).run(until=1e6).readers.values()
+            self.assertLess(other.ended_at, 5.0 + STARVE_S, budget_bytes)
 
     def test_leaving(self) -> None:
         """When the last reader leaves everything is given back, and nothing more is sent."""

@@ -59,6 +59,24 @@ class Estimates(SynchronousTestCase):
         self.assertLess(abs(server.latency_s - 0.02), 0.005)
         self.assertIsNone(server.rate)
 
+    def test_distance(self) -> None:
+        """A near server stays near while our own work delays its answers, and not for ever if
+        they come from farther away."""
+        server = Server()
+        self.assertFalse(server.is_near)
+        for _ in range(3):
+            server.on_latency(0.001)
+        for _ in range(10):
+            server.on_latency(0.1)
+        self.assertTrue(server.is_near)
+        assert server.latency_s is not None
+        self.assertGreater(server.latency_s, 0.05)
+        for _ in range(100):
+            server.on_latency(0.1)
+        self.assertFalse(server.is_near)
+        server.on_latency(0.002)
+        self.assertTrue(server.is_near)
+
     def test_latency_after_an_outage(self) -> None:
         """Answers that outages held up excuse no silence of seconds; a slow server's do."""
         hung, slow = Server(), Server()

@@ -52,6 +52,9 @@ TRUST = 12
 # in the window only leaves the processor's caches.
 NEAR_WINDOW_BYTES = 24 * MIB
 
+# So many downloads at once keep near servers busy though each asks for one stripe at a time.
+CROWD = 4
+
 # Decoding that takes longer than this is worth waiting for the last servers' shares.
 DEAR_S = 0.02
 
@@ -195,7 +198,7 @@ class Covering:
     def _measure_pace(self) -> None:
         """How deep and how long to ask, from measured rates and latencies."""
         books = self._books
-        depth, received, rates, latencies, is_side_by_side = 0.0, 0, [], [], True
+        depth, received, rates, distances, is_side_by_side = 0.0, 0, [], [], True
         for number in books.live_servers():
             server = books.servers[number]
             if server.rate is not None and not server.stalled:
@@ -203,12 +206,12 @@ class Covering:
                 depth += min(most, server.rate * (HORIZON_S + 2 * (server.latency_s or 0.0)))
                 received += server.received_bytes
                 rates.append(server.rate)
-                latencies.append(server.latency_s or 0.0)
+                distances.append(server.distance_s or 0.0)
                 is_side_by_side = is_side_by_side and server.is_side_by_side
         self._first_bytes = FIRST_STRIPE_S * sum(rates)
-        latency_s = sum(latencies) / len(latencies) if latencies else NEAR_S
-        self._near_bytes = (NEAR_S - latency_s) * sum(rates)
-        self._is_near = latency_s < NEAR_S
+        distance_s = sum(distances) / len(distances) if distances else NEAR_S
+        self._near_bytes = (NEAR_S - distance_s) * sum(rates)
+        self._is_near = distance_s < NEAR_S
         known = received >= FIRST_DEPTH_BYTES
         self._depth_bytes = max(MIN_DEPTH_BYTES if known else FIRST_DEPTH_BYTES, int(depth))
         rate = sum(rates) / len(rates) if rates else 0.0
@@ -222,7 +225,8 @@ class Covering:
         limit = account.limit_bytes
         # Of a small file, or at the end of one, what is decoded later is asked for apart.
         part = max(MAX_SPAN_BYTES, run * geometry.block_size // LEAST_ROUNDS)
-        most = stripe_length(geometry.block_size, size, min(self._span_bytes, part), limit)
+        span, stripes = min(self._span_bytes, part), self._stripes()
+        most = stripe_length(geometry.block_size, size, span, limit, stripes)
         rounds = (run + most // 2) // most
         if rounds <= 2:  # no short stripe at the end
             most = -(-run // max(1, rounds))
@@ -230,7 +234,7 @@ class Covering:
         if self._is_ample(length * size, most * size):
             return 0
         rows = books.rows
-        is_waiting = bool(rows.admitted & ~rows.decoding)
+        is_waiting = bool(rows.admitted & ~rows.decoding) or self._can_wait()
         flight = books.reads.bytes_awaited  # about as many bytes of shares as of the file
         if count_bits(rows.admitted) >= MAX_ADMITTED_SEGMENTS:
             return 0
@@ -260,6 +264,17 @@ class Covering:
                 break  # nothing will ever make more room: a segment larger than it
             length //= 2
         return length
+
+    def _stripes(self) -> int:
+        """How many stripes should fit into what this download may hold."""
+        is_crowd = self._books.turns.budget.accounts >= CROWD
+        return 1 if is_crowd and self._is_near and len(self._books.readers) == 1 else 2
+
+    def _can_wait(self) -> bool:
+        """Whether to wait until there is room for a full stripe: near servers answer so soon
+        that this costs less than reads cut short.  Not if it may be another reader of ours,
+        who may pause, that holds the room."""
+        return self._is_near and len(self._books.readers) == 1 and self._will_free()
 
     def _is_ample(self, length: int, stripe_bytes: int) -> bool:
         """Whether what is held and on its way is enough without *length* bytes more."""

@@ -24,6 +24,8 @@ NEAR_S = 0.02
 NEAR_READS = 4
 
 SMOOTHING = 0.25  # weight of a new sample
+# The same for how far away a server is: a busy client makes all of them seem farther, for a while.
+MOVING = 0.01
 MIN_RATE_SAMPLE_BYTES = 16 * 1024  # fewer bytes measure latency, not rate
 FULL_RATE_SAMPLE_BYTES = 256 * 1024  # fewer say less of it
 
@@ -67,6 +69,7 @@ class Server:
         self.max_reads = max_reads
         self.line = Line()  # of downloads that wait for a slot
         self.latency_s: float | None = None
+        self.distance_s: float | None = None  # the least latency of late, seconds
         self.deviation_s = 0.0
         self._was_late = False  # the newest small answer
         self.rate: float | None = None
@@ -82,12 +85,16 @@ class Server:
         """Whether its answers come side by side, not one after another."""
         return self.max_reads != 0
 
+    @property
+    def is_near(self) -> bool:
+        """Whether it is on our LAN, by all that is known."""
+        return self.distance_s is not None and self.distance_s < NEAR_S
+
     def has_slot(self) -> bool:
         """Whether one more read may be sent now."""
         if not self.is_side_by_side:
             return True
-        is_near = self.latency_s is not None and self.latency_s < NEAR_S
-        most = min(NEAR_READS, self.max_reads) if is_near else self.max_reads
+        most = min(NEAR_READS, self.max_reads) if self.is_near else self.max_reads
         return self.reads_in_flight < most
 
     def expected_s(self, length: int, unknown_rate: float = DEFAULT_RATE) -> float:
@@ -117,6 +124,9 @@ class Server:
         nothing of the next.  If more are late they count as just late: at full length the
         answers that come after an outage would excuse a silence of minutes.
         """
+        if self.distance_s is None:
+            self.distance_s = seconds
+        self.distance_s = min(seconds, self.distance_s + MOVING * (seconds - self.distance_s))
         if self.latency_s is None:
             self.latency_s, self.deviation_s = seconds, seconds / 2
             return
