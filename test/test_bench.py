@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import io
 import json
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from misc.bench import (
     study_rows,
     tables,
     targets,
+    together,
 )
 from misc.bench.agenda import Agenda, Limits, turns
 from misc.bench.cases import KIB, LAN, MB, Block, Case, Encoding, File
@@ -30,6 +34,7 @@ from misc.bench.kept import Line, read_lines
 from misc.bench.results import FAST, OK, OVER_LIMIT, STOCK, Measures, Results, Run, Stopped
 from misc.bench.study_rows import AT_ONCE, IN_TURN, WAYS
 from misc.bench.sweep import Sweep
+from misc.grid import Client, ClientOptions, GridError
 
 CASE = Case(File(MB, Encoding(3, 10), 128 * KIB), "foolscap", LAN)
 LIMITS = Limits()
@@ -308,6 +313,47 @@ class SmokeTests(SynchronousTestCase):
         with quiet():
             self.assertEqual(command.main([*options, "--report", "--docs", str(docs)]), 0)
         self.assertIn("| loopback, foolscap,", (docs / "performance.md").read_text("utf-8"))
+
+
+class TogetherTests(SynchronousTestCase):
+    """Downloads that one thread reads, from a server that says what it is told to."""
+
+    def fetch(self, *answers: bytes) -> list[tuple[float, str]]:
+        """What comes of such answers, one a request, each to its end."""
+        client = Client("scripted", Path(self.mktemp()), ClientOptions())
+
+        def serve(listener: socket.socket) -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(10_000)
+                    connection.sendall(answer)
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            host, port = listener.getsockname()
+            client.url = f"http://{host}:{port}/"
+            server = threading.Thread(target=serve, args=(listener,), daemon=True)
+            server.start()
+            buffers = together.make_buffers(len(answers), 9)
+            try:
+                return together.fetch_together(client, ["cap"] * len(answers), buffers, 10.0)
+            finally:
+                server.join()
+
+    def test_whole(self) -> None:
+        """Each one's hash is of its body."""
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"
+        found = self.fetch(head + b"plaintext", head + b"something")
+        expected = [hashlib.sha256(body).hexdigest() for body in (b"plaintext", b"something")]
+        self.assertEqual([sha256 for _, sha256 in found], expected)
+
+    def test_not_whole(self) -> None:
+        """What is refused, or longer or shorter than announced, is an error."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+        refused = head.replace(b"200 OK", b"410 Gone") + b"plaintext"
+        endless = b"HTTP/1.1 200 OK\r\nX: " + bytes(together.HEAD_BYTES)
+        for answer in (b"", head, head + b"plain", head + b"plaintext!", refused, endless):
+            self.assertRaises(GridError, self.fetch, answer)
 
 
 class CrowdsSmokeTests(SynchronousTestCase):

@@ -249,9 +249,7 @@ class Cuts(SynchronousTestCase):
         the limit, and is one segment at least."""
 
         @examples(200)
-        @given(
-            st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8), st.integers(1, 2)
-        )
+        @given(st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8), st.integers(1, 2))
         def check(k: int, block_size: int, limit: int, stripes: int) -> None:
             length = stripe_length(block_size, k * block_size, 256 * 1024, limit, stripes)
             self.assertGreaterEqual(length, 1)

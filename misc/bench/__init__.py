@@ -5,5 +5,5 @@ lines into its sections of docs/performance.md, the tables and the figures. Data
 one way: ``cases`` -> ``agenda`` (what is due) -> ``sweep`` (alone, or on lanes) ->
 ``stage``, ``files``, ``measure`` and ``fetch`` -> ``results`` -> ``estimates`` ->
 ``tables``, ``plots``, ``report``, ``targets`` and ``advice``. ``studies`` and ``crowds``
-measure apart.
+measure apart, the latter with ``together`` in place of ``fetch``.
 """

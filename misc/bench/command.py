@@ -82,7 +82,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--small-files", action="store_true", help="1,000 files of 10 KB; within 3 minutes"
     )
     preset.add_argument(
-        "--crowd", action="store_true", help="ten files of 100 MB at once; within 6 minutes"
+        "--crowd", action="store_true", help="ten files of 100 MB at once; within 10 minutes"
     )
     preset.add_argument(
         "--second-reads", action="store_true", help="a file read again; within a minute"

@@ -9,10 +9,7 @@ download's bytes, and make a grid of their own.
 from __future__ import annotations
 
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from misc.bench.kept import Kept, Line, read_lines
 from misc.bench.measure import Subject, WrongBytesError
 from misc.bench.stage import Lane, Stage
 from misc.bench.study_rows import AT_ONCE, WAYS
+from misc.bench.together import fetch_together, make_buffers
 from misc.command_line import Say
 from misc.grid_client import COLD, FOOLSCAP, HTTP
 
@@ -39,7 +37,7 @@ AS_BY_DEFAULT: dict[str, str] = {}  # nothing is fetched twice
 CROWD = 10
 CROWD_BYTES = 100 * MB
 CROWD_UPLOADS = 1  # one keeps a core busy, and two would need more of the disk
-CROWD_RUNS = 3
+CROWD_RUNS = 5
 MEMORIES = ("64 MiB", "8 MiB")
 DIGITS = 4
 
@@ -131,6 +129,7 @@ def crowd(
                     stage.open({(lanes[memory], FOOLSCAP)}, options)
                 places = {(lanes[memory], transport) for transport in TRANSPORTS}
                 stage.open(places, options, kinds=(FAST,))
+            buffers = make_buffers(count, length)
             for batch in batches(runs):
                 say(str(batch))
                 lane = lanes[batch.memory]
@@ -143,7 +142,7 @@ def crowd(
                     way=batch.way,
                     number=batch.number,
                     length=length,
-                    **_fetch_all(subject, contents, batch.way),
+                    **_fetch_all(subject, contents, batch.way, buffers),
                 )
                 stage.rest(lane, batch.transport)
     for row in study_rows.crowd(read_lines(path)):
@@ -166,15 +165,18 @@ def batches(runs: int) -> Iterator[Batch]:
                     yield Batch(FOOLSCAP, STOCK, "", way, 1)
 
 
-def _fetch_all(subject: Subject, contents: Sequence[Content], way: str) -> Line:
+def _fetch_all(
+    subject: Subject, contents: Sequence[Content], way: str, buffers: Sequence[bytearray]
+) -> Line:
     client = subject.client
     # Each text of a cap is used once; see measure.py.
     cold = [(subject.cold_cap(cap), sha256) for cap, sha256 in contents]
     subject.rss_bytes()
     if way == AT_ONCE:
-        wall_s, seconds = _at_once(subject, cold)
+        seconds = _together(subject, cold, buffers)
+        wall_s = max(seconds)
     else:
-        seconds = [_checked_fetch(subject, content).last_byte_s for content in cold]
+        seconds = [_together(subject, [content], buffers)[0] for content in cold]
         wall_s = sum(seconds)
     line: Line = {
         "wall_s": wall_s,
@@ -190,25 +192,23 @@ def _fetch_all(subject: Subject, contents: Sequence[Content], way: str) -> Line:
     return line
 
 
-def _at_once(subject: Subject, contents: Sequence[Content]) -> tuple[float, list[float]]:
-    """From the first request to the last byte of all, and each one's seconds."""
-    gate = threading.Barrier(len(contents))
-
-    def one(content: Content) -> tuple[float, float]:
-        gate.wait()
-        began = time.perf_counter()
-        seconds = _checked_fetch(subject, content).last_byte_s
-        return began, seconds
-
-    with ThreadPoolExecutor(len(contents)) as pool:
-        found = list(pool.map(one, contents))
-    ended = max(began + seconds for began, seconds in found)
-    return ended - min(began for began, _ in found), [seconds for _, seconds in found]
+def _together(
+    subject: Subject, contents: Sequence[Content], buffers: Sequence[bytearray]
+) -> list[float]:
+    """Each one's seconds from the first request."""
+    found = fetch_together(subject.client, [cap for cap, _ in contents], buffers, LIMIT_S)
+    if [sha256 for _, sha256 in found] != [sha256 for _, sha256 in contents]:
+        raise _wrong_bytes(subject)
+    return [seconds for seconds, _ in found]
 
 
 def _checked_fetch(subject: Subject, content: Content) -> Fetched:
     cap, sha256 = content
     fetched = fetch(subject.client, cap, LIMIT_S)
     if not fetched.is_whole or fetched.sha256 != sha256:
-        raise WrongBytesError(f"{subject.client.name} delivered other bytes than were uploaded")
+        raise _wrong_bytes(subject)
     return fetched
+
+
+def _wrong_bytes(subject: Subject) -> WrongBytesError:
+    return WrongBytesError(f"{subject.client.name} delivered other bytes than were uploaded")
