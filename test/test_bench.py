@@ -315,6 +315,28 @@ class SmokeTests(SynchronousTestCase):
         self.assertIn("| loopback, foolscap,", (docs / "performance.md").read_text("utf-8"))
 
 
+class CommandTests(SynchronousTestCase):
+    """What the command does with files."""
+
+    def test_studies_leave_the_sweep_alone(self) -> None:
+        """A study writes its own file, and no option of the sweep's makes it delete another."""
+        results = Path(self.mktemp())
+        results.mkdir()
+        swept = results / command.SWEEP_RESULTS
+        swept.write_text("{}")
+        written: list[Path] = []
+        studies_found = {
+            name: (lambda path, _say: written.append(path), file_name)
+            for name, (_measure, file_name) in command.STUDIES.items()
+        }
+        self.patch(command, "RESULTS", results)
+        self.patch(command, "STUDIES", studies_found)
+        for name in studies_found:
+            self.assertEqual(command.main(["--" + name.replace("_", "-"), "--again"]), 0)
+        self.assertEqual(written, [results / name for _, name in studies_found.values()])
+        self.assertTrue(swept.exists())
+
+
 class TogetherTests(SynchronousTestCase):
     """Downloads that one thread reads, from a server that says what it is told to."""
 

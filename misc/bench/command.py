@@ -105,7 +105,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--within", type=float, metavar="SECONDS", help="begin nothing that would end later"
     )
     parser.add_argument("--results", type=Path, help="the file of raw results to go on with")
-    parser.add_argument("--again", action="store_true", help="begin that file anew")
+    parser.add_argument(
+        "--again", action="store_true", help="begin that file anew, as studies always do"
+    )
     parser.add_argument("--plan", action="store_true", help="list the cases, measure nothing")
     parser.add_argument(
         "--report", action="store_true", help="measure nothing; write the report from the results"
@@ -182,10 +184,10 @@ def write_report(options: argparse.Namespace, results: Results) -> None:
     advice.write(results, seeks, memory, options.docs)
 
 
-def study(options: argparse.Namespace, measure: Callable[[Path, Say], None], path: Path) -> int:
-    """One of the small studies; returns the exit status."""
+def study(measure: Callable[[Path, Say], None], path: Path) -> int:
+    """One of the small studies, which always begin anew; returns the exit status."""
     try:
-        measure(options.results or path, print)
+        measure(path, print)
     except (GridError, WanError, WrongBytesError) as problem:
         print(f"\nThe study failed: {problem}", file=sys.stderr)
         return 1
@@ -198,6 +200,9 @@ def study(options: argparse.Namespace, measure: Callable[[Path, Say], None], pat
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = parse(arguments)
+    for name, (measure, file_name) in STUDIES.items():
+        if getattr(options, name):
+            return study(measure, options.results or RESULTS / file_name)
     path = options.results or RESULTS / RESULT_FILES.get(preset_of(options), SWEEP_RESULTS)
     if options.again:
         path.unlink(missing_ok=True)
@@ -209,9 +214,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"There is no report: {problem}", file=sys.stderr)
             return 1
         return 0
-    for name, (measure, file_name) in STUDIES.items():
-        if getattr(options, name):
-            return study(options, measure, RESULTS / file_name)
     chosen = chosen_cases(options)
     if options.plan:
         for case in chosen:
