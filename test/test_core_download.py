@@ -303,6 +303,18 @@ class Requests(SynchronousTestCase):
                     peak_bytes = simulate(world).budget.peak_bytes
                     self.assertLessEqual(peak_bytes, budget_bytes, (pauses_s, count))
 
+    def test_budget_is_kept_at_the_end(self) -> None:
+        """However many segments are left for the last stripes, they fit."""
+        for segments in (60, 71):
+            file = encode(segments * MIB, 60, 60, MIB)
+            servers = tuple(
+                evolve(each, rate=100e6, latency_s=0.002, max_reads=10) for each in spread(file, 6)
+            )
+            world = World(file, servers, (whole(file),), budget_bytes=64 * MIB)
+            # Of servers whose rates are known nearly all of it is asked for at once.
+            budget = Simulation(world, beside=simulate(world)).run().budget
+            self.assertLessEqual(budget.peak_bytes, budget.total_bytes, segments)
+
     def test_budget_is_kept_for_waiting_reads(self) -> None:
         """Nor beside what is still to be asked for, when there is a slot."""
         file = encode(60_000_000, 60, 60, SEGMENT)

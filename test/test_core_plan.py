@@ -22,10 +22,11 @@ from tahoe_fastdl.core.plan import (
     choose_shares,
     count_bits,
     cut_reads,
+    fitting_segments,
     max_span_bytes,
+    nearest_blocks,
     runs_of,
     span_bytes,
-    stripe_length,
 )
 from tahoe_fastdl.core.servers import Server
 from tahoe_fastdl.core.share import Share
@@ -245,27 +246,23 @@ class Cuts(SynchronousTestCase):
         check()
 
     def test_stripes(self) -> None:
-        """A stripe is as near to a span as whole blocks are, fits as often as it should into
-        the limit, and is one segment at least."""
+        """So many segments fit as often as they should, and more do not; one always may be."""
 
         @examples(200)
-        @given(st.integers(1, 255), st.integers(1, 10**6), st.integers(0, 10**8), st.integers(1, 2))
-        def check(k: int, block_size: int, limit: int, stripes: int) -> None:
-            length = stripe_length(block_size, k * block_size, 256 * 1024, limit, stripes)
+        @given(st.integers(1, 10**6), st.integers(0, 10**8), st.integers(1, 2))
+        def check(segment_size: int, limit: int, stripes: int) -> None:
+            length = fitting_segments(segment_size, limit, stripes)
             self.assertGreaterEqual(length, 1)
             if length > 1:
-                self.assertLessEqual(2 * (length * block_size - 256 * 1024), block_size)
-                self.assertLessEqual(stripes * length * k * block_size, limit)
-            more = (length + 1) * block_size
-            is_near = 2 * (more - 256 * 1024) > block_size
-            self.assertTrue(is_near or 10 * stripes * k * more > 9 * limit)
+                self.assertLessEqual(10 * stripes * length * segment_size, 9 * limit)
+            self.assertGreater(10 * stripes * (length + 1) * segment_size, 9 * limit)
 
         check()
 
     def test_a_span_and_two_bytes(self) -> None:
         """Three blocks of a third of a MiB, rounded up, are a span of 1 MiB and one read of it."""
         block_size = -(-MIB // 3)
-        self.assertEqual(3, stripe_length(block_size, MIB, MIB, 64 * MIB, 2))
+        self.assertEqual(3, nearest_blocks(MIB, block_size))
         self.assertEqual([(0, 3), (3, 6)], list(cut_reads(0b111111, block_size, MIB)))
 
     def test_spans(self) -> None:

@@ -148,20 +148,10 @@ def nearest_blocks(length: int, block_size: int) -> int:
     return max(1, (length + block_size // 2) // block_size)
 
 
-def stripe_length(
-    block_size: int, segment_size: int, span: int, limit_bytes: int, stripes: int
-) -> int:
-    """How many segments one round of reads carries, >= 1.
-
-    As many as make a span of about *span*, while so many *stripes* still fit into
-    *limit_bytes*.  Two are enough: one that arrives, and one that servers have been asked for,
-    so that they never wait for us.  A tenth is left for what the scouts brought, or the last
-    would not fit.  With three of them, as was tried, there are a fifth more messages, and more
-    where memory is short: ten downloads at once took 1.25 times as long as in turn; with two,
-    in the same runs, 1.06.
-    """
-    blocks = nearest_blocks(span, block_size)
-    return max(1, min(blocks, 9 * limit_bytes // (10 * stripes * segment_size)))
+def fitting_segments(segment_size: int, limit_bytes: int, stripes: int) -> int:
+    """How many segments a round of reads may carry, >= 1, if so many rounds should fit into
+    *limit_bytes*.  A tenth is left for what the scouts brought, or the last would not fit."""
+    return max(1, 9 * limit_bytes // (10 * stripes * segment_size))
 
 
 def cut_reads(desire: int, block_size: int, max_bytes: int) -> Iterator[tuple[int, int]]:
