@@ -66,12 +66,12 @@ class Estimates(SynchronousTestCase):
         self.assertFalse(server.is_near)
         for _ in range(3):
             server.on_latency(0.001)
-        for _ in range(10):
+        for _ in range(100):  # as of ten downloads at once
             server.on_latency(0.1)
         self.assertTrue(server.is_near)
         assert server.latency_s is not None
         self.assertGreater(server.latency_s, 0.05)
-        for _ in range(100):
+        for _ in range(200):
             server.on_latency(0.1)
         self.assertFalse(server.is_near)
         server.on_latency(0.002)

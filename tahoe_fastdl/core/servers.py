@@ -25,7 +25,7 @@ NEAR_READS = 4
 
 SMOOTHING = 0.25  # weight of a new sample
 # The same for how far away a server is: a busy client makes all of them seem farther, for a while.
-MOVING = 0.01
+MOVING = 0.001
 MIN_RATE_SAMPLE_BYTES = 16 * 1024  # fewer bytes measure latency, not rate
 FULL_RATE_SAMPLE_BYTES = 256 * 1024  # fewer say less of it
 
