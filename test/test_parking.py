@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,15 +11,21 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl.shell.parking import (
+    FORGOTTEN_AT_ONCE,
     MAX_PARKED_FILES,
     MAX_PARKED_SEGMENTS,
     Parking,
 )
+from tahoe_fastdl.shell.wire import RemoteShare, Wire
 
 from .strategies import examples
 
 BROKER = object()
 PARKED_S = 300.0
+
+
+class Bucket:
+    """A reference to a share, of which one can see when it is gone."""
 
 
 class ParkedDriver:
@@ -84,6 +91,17 @@ class Places(SynchronousTestCase):
         self.parking.stop()
         self.assertEqual([driver.stopped for driver in drivers], [1, 1])
 
+    def test_small_files(self) -> None:
+        """Of many small files the oldest go, some at a time."""
+        drivers: list[ParkedDriver] = []
+        for number in range(100):
+            before = sum(driver.stopped for driver in drivers)
+            drivers.append(self.put(str(number)))
+            gone = sum(driver.stopped for driver in drivers)
+            self.assertIn(gone - before, (0, FORGOTTEN_AT_ONCE))
+            self.assertIn(len(self.parking) - MAX_PARKED_FILES, range(-32, FORGOTTEN_AT_ONCE))
+        self.assertGreaterEqual(gone, 100 - MAX_PARKED_FILES - FORGOTTEN_AT_ONCE)
+
     def test_bounded(self) -> None:
         """However many come, files and segments stay within bounds; what goes is stopped."""
 
@@ -94,7 +112,7 @@ class Places(SynchronousTestCase):
             drivers = [self.put(str(i), float(i), size) for i, size in enumerate(sizes)]
             kept = [driver for driver in drivers if not driver.stopped]
             self.assertEqual(len(kept), len(self.parking))
-            self.assertLessEqual(len(kept), MAX_PARKED_FILES)
+            self.assertLess(len(kept), MAX_PARKED_FILES + FORGOTTEN_AT_ONCE)
             self.assertLessEqual(
                 sum(driver.core.geometry.num_segments for driver in kept), MAX_PARKED_SEGMENTS
             )
@@ -102,3 +120,19 @@ class Places(SynchronousTestCase):
             self.assertEqual(kept, drivers[len(drivers) - len(kept) :])
 
         check()
+
+
+class References(SynchronousTestCase):
+    """What a download that is stopped lets go of."""
+
+    def test_shares(self) -> None:
+        """References to shares go when it stops, before any garbage is collected."""
+        wire = Wire(lambda _event: None, None, lambda _failure: None)
+        buckets = [Bucket() for _ in range(10)]
+        for shnum, bucket in enumerate(buckets):
+            wire.add(shnum, RemoteShare(BROKER, bucket, shnum))
+        left = weakref.WeakSet(buckets)
+        del bucket, buckets
+        self.assertEqual(len(left), 10)
+        wire.stop()
+        self.assertEqual(len(left), 0)
