@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl.core.plan import (
-    BUSY_PATIENCE_S,
+    BUSY_PATIENCE_S_PER_K,
+    MAX_PATIENCE_S,
     MIN_SPAN_BYTES,
     SPAN_S,
     ZFEC_S_PER_BYTE_AND_K,
@@ -95,16 +96,28 @@ class Choice(SynchronousTestCase):
     def test_busy(self) -> None:
         """With the CPU busy a primary is worth a short wait, no more."""
         planner = Planner("A0 B1 C2 D3 E4 F5")
-        planner.server("A").on_latency(0.1 + BUSY_PATIENCE_S / 2)
+        planner.server("A").on_latency(0.1 + 3 * BUSY_PATIENCE_S_PER_K / 2)
         for name in "BCDEF":
             planner.server(name).on_latency(0.1)
         self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.0))
-        self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.3))
-        self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=0.5))
+        self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=0.4))
+        self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=0.6))
         self.assertEqual("A0 B1 C2", planner.chosen(3, 3, busy=1.0))
         for _ in range(3):  # one alone is a mishap
             planner.server("A").on_latency(10.0)
         self.assertEqual("B1 C2 D3", planner.chosen(3, 3, busy=1.0))
+
+    def test_busy_at_k(self) -> None:
+        """The more there is to reckon, the longer is a primary worth waiting for, up to a limit."""
+        waits = {5: 5 * BUSY_PATIENCE_S_PER_K, 20: MAX_PATIENCE_S, 60: MAX_PATIENCE_S}
+        for k, wait_s in waits.items():
+            for part, chosen in ((0.9, 0), (1.1, k)):
+                planner = Planner(f"A0 B[{k}]")
+                planner.server("A").on_latency(0.1 + part * wait_s)
+                planner.server("B").on_latency(0.1)
+                with self.subTest(k=k, part=part):
+                    (share,) = planner.choose(1, k, busy=1.0, length=1)
+                    self.assertEqual(chosen, share.shnum)
 
     def test_decoding_adds_up(self) -> None:
         """Each secondary share makes the next one dearer, until a primary is cheaper."""

@@ -29,10 +29,11 @@ MAX_SIDE_BY_SIDE_BYTES = 4096 * KIB
 # 0.6 ns for each byte of a missing primary block and each of the k blocks.
 ZFEC_S_PER_BYTE_AND_K = 0.6e-9
 # With the reactor's core busy, decoding competes with receiving, and a server seems slow
-# only because we are: primaries are then worth waiting this long for.  Who waits in vain
-# is not busy any more.
-BUSY_PATIENCE_S = 1.0
-IDLE, BUSY = 0.2, 0.6  # of a core; between them in proportion
+# only because we are: primaries are then worth waiting for, as much longer as zfec reckons
+# longer.  Who waits in vain is not busy any more.
+BUSY_PATIENCE_S_PER_K = 0.05
+MAX_PATIENCE_S = 1.0
+IDLE, BUSY = 0.3, 0.7  # of a core; between them in proportion
 # Shares that lied and servers that stopped answering are the last resort.
 SUSPECT_S = 1e3
 STALLED_S = 1e4
@@ -75,7 +76,8 @@ def choose_shares(
     :return: shares of distinct shnums, fewer than *count* if there are no more.
     """
     decode_s = ZFEC_S_PER_BYTE_AND_K * k * length
-    patience_s = BUSY_PATIENCE_S * max(0.0, min(1.0, (cpu_busy - IDLE) / (BUSY - IDLE)))
+    busy = max(0.0, min(1.0, (cpu_busy - IDLE) / (BUSY - IDLE)))
+    patience_s = busy * min(MAX_PATIENCE_S, k * BUSY_PATIENCE_S_PER_K)
     by_server: dict[int, list[tuple[float, int, int, Share]]] = {}
     for share in shares:
         if share.retired or share.shnum in taken or share.ledger.bad & mask or share.late & mask:
