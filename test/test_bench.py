@@ -246,21 +246,23 @@ class CrowdsTests(SynchronousTestCase):
         self.assertIn("(5.9 / 10.2 s) | <= 1.00 | met |", section)
 
     def test_second_read_rows(self) -> None:
-        """The first read of a file, number 0, does not count."""
+        """Only what the wire adds counts, and not the first read of a file, number 0."""
         lines: list[Line] = [
             {
                 "transport": "http",
                 "kind": kind,
                 "number": number,
-                "first_byte_s": 0.5 if number == 0 else first_byte_s,
-                "round_trip_s": 0.05,
+                "first_byte_s": 0.5 if number == 0 else own_s + trips * round_trip_s,
+                "round_trip_s": round_trip_s,
             }
-            for kind, first_byte_s in ((STOCK, 0.2), (FAST, 0.055))
+            for kind, own_s, trips in ((STOCK, 0.02, 2.5), (FAST, 0.012, 1.1))
+            for round_trip_s in (0.0, 0.05)
             for number in range(3)
         ]
         (row,) = study_rows.second_reads(lines)
-        self.assertEqual((row.measured, row.is_met), ("1.10", True))
-        self.assertIn("(stock 4.00), http", row.title)
+        self.assertEqual((row.measured, row.is_met), ("1.10 (67 ms, 12 on loopback)", True))
+        self.assertIn("(stock 2.50), http", row.title)
+        self.assertEqual(study_rows.second_reads([x for x in lines if x["round_trip_s"]]), [])
 
     def test_crowd_rows(self) -> None:
         """Time, fairness and memory each have a row, and the worst run counts."""
@@ -396,7 +398,7 @@ class CrowdsSmokeTests(SynchronousTestCase):
         path, said = Path(self.mktemp()), list[str]()
         studies.second_reads(path, said.append, count=1)
         lines = read_lines(path)
-        self.assertEqual(len(lines), 8)
+        self.assertEqual(len(lines), 16)
         self.assertEqual(len(study_rows.second_reads(lines)), 2)
 
     def test_crowd(self) -> None:
