@@ -12,6 +12,9 @@ server's real port.  What it models, each way of each connection:
   the kernel cuts the bytes;
 * rates, server to client only: of a connection, of a server, of the downlink that
   all servers share.  Those who wait for the same rate are served in turn;
+* segments: both ends send ``SEGMENT_BYTES`` at most in one, as on an Ethernet.  In the
+  64 KiB that loopback has, one fills a new connection's window, and its receiver, who
+  would answer two of them at once, says only 40 ms later that there is room again;
 * back-pressure: at most ``QUEUE_BYTES`` wait for a rate and ``FLIGHT_BYTES`` are
   under way; beyond, the sender is not read from.
 
@@ -33,6 +36,7 @@ from misc.wan_wire import DROP, SILENT, SLOW, Event, Limiter, Wire
 HOST = "127.0.0.1"
 
 SOCKET_BUFFER_BYTES = 256 << 10  # the kernel would grow it to 6 MB, a queue of seconds
+SEGMENT_BYTES = 1448
 
 
 @dataclass
@@ -136,7 +140,7 @@ class Link:
         sock = socket.socket()
         try:
             sock.setblocking(False)
-            _bound_buffers(sock)
+            _be_a_wire(sock)
             await loop.sock_connect(sock, (HOST, self._server.port))
             await loop.create_connection(lambda: End(self, self._down, self._up), sock=sock)
         except OSError:  # the server is not up; the client is told by the end of its own
@@ -167,7 +171,7 @@ class Pipe:
         ports = []
         for server in self.servers:
             sock = socket.socket()
-            _bound_buffers(sock)  # accepted sockets inherit it
+            _be_a_wire(sock)  # accepted sockets inherit it
             sock.bind((HOST, 0))
             ports.append(int(sock.getsockname()[1]))
             await loop.create_server(self._factory(server), sock=sock, backlog=512)
@@ -220,6 +224,7 @@ class Pipe:
         return lambda: Link(server, self._downlink).client_end()
 
 
-def _bound_buffers(sock: socket.socket) -> None:
+def _be_a_wire(sock: socket.socket) -> None:
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT_BYTES)

@@ -9,8 +9,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl import errors
-from tahoe_fastdl.core.turns import STARVE_S
-from tahoe_fastdl.core.window import KIB, MIB
+from tahoe_fastdl.core.turns import STARVE_S, Turns
+from tahoe_fastdl.core.window import KIB, MIB, Budget
 
 from .sharemaker import (
     CRYPTTEXT,
@@ -251,6 +251,20 @@ class Crowds(SynchronousTestCase):
             self.assertIs(End.SERVED, reader.end)
             self.assertLess(reader.ended_at, 24 * 2 * STARVE_S)
 
+    def test_standstill(self) -> None:
+        """Where nothing moves for a second, one of those who wait takes a segment more than
+        there is room for, and not each of them."""
+        budget = Budget(8 * MIB)
+        waiting = [Turns(budget) for _ in range(5)]
+        for turns in waiting:
+            turns.open()
+            self.assertFalse(turns.starve(0.0))
+        for second in range(1, 6):
+            helped = [turns for turns in waiting if turns.on_time(second * STARVE_S)]
+            self.assertEqual(1, len(helped), second)
+            self.assertTrue(helped[0].starve(second * STARVE_S))
+            waiting.remove(helped[0])
+
 
 class FirstReads(SynchronousTestCase):
     """What is asked of servers whose first blocks take long to come, and in which order."""
@@ -307,6 +321,13 @@ class FirstReads(SynchronousTestCase):
         simulation = Simulation(world, beside=known).run()
         self.assertFalse(self.is_ueb_first(simulation))
         self.assertEqual([round(sent.when, 6) for sent in self.scouts(simulation)[:2]], [0.02] * 2)
+
+    def test_ueb_with_large_scouts(self) -> None:
+        """Over HTTP a UEB right behind the first blocks comes with them, however large these
+        are: asked for apart, it takes a connection more."""
+        self.file = encode(1_000_000, 3, 6, MIB)
+        simulation = simulate(self.world(0.001, 5e6, max_reads=10))
+        self.assertEqual([0] * 3, [sent.start for sent in simulation.sent])
 
     def test_nothing_beside_first_bytes(self) -> None:
         """On a LAN all else waits until they are decoded; far away there is no time for that."""

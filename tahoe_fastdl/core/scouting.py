@@ -131,7 +131,10 @@ class Scouts:
         rest = self._rest_of(share, start, stop)
         rate = server.rate or CAUTIOUS_RATE
         latency = DEFAULT_LATENCY_S if server.latency_s is None else server.latency_s
-        if rest and server.bytes_in_flight + stop - start + rest > rate * latency:
+        # Over HTTP the first blocks and what is on its way come in either case, and a UEB
+        # that is asked for apart takes a connection more, two round trips.
+        before = 0 if server.is_side_by_side else server.bytes_in_flight + stop - start
+        if before + rest > rate * latency:
             rest = 0
         # Over Foolscap the answer to a second read comes right behind that to the first;
         # over HTTP it would take a connection of its own.  But if all of the share may be

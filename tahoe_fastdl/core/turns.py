@@ -32,7 +32,7 @@ class Turns:
         self._account: Account | None = None
         self._waits: Waits = {}
         self._may_overdraw = False  # that time came, and there is still no room
-        self._releases_seen = 0  # of the budget, when the waiting began
+        self._changes_seen = 0  # of the budget, when the waiting began
         self._outgrew_bytes: int | None = None  # a fair share that was too small
 
     # -- from the first reader to the last ------------------------------------
@@ -124,28 +124,30 @@ class Turns:
 
         Whoever holds the room usually frees some soon; those who pause may hold it
         for ever, so when nobody gave back any for STARVE_S the segment is fetched all
-        the same.
+        the same; the next of those who wait then waits for as long again, so that a
+        machine that only stood still costs one segment and not one for each.
 
         :return: whether that time has come.
         """
         if not self._may_overdraw and self.starving_until is None:
-            self._wait_for_release(now)
+            self._wait_for_change(now)
         return self._may_overdraw
 
     def on_time(self, now: float) -> bool:
         """It is *now*.
 
         :return: whether the time of :meth:`starve` is up, and nobody gave back
-            anything meanwhile.
+            anything meanwhile or took more than there is.
         """
         if self.starving_until is None or now < self.starving_until:
             return False
-        if self.budget.releases != self._releases_seen:
-            self._wait_for_release(now)
+        if self.budget.changes != self._changes_seen:
+            self._wait_for_change(now)
             return False
         self.starving_until, self._may_overdraw = None, True
+        self.budget.changes += 1
         return True
 
-    def _wait_for_release(self, now: float) -> None:
-        self._releases_seen = self.budget.releases
+    def _wait_for_change(self, now: float) -> None:
+        self._changes_seen = self.budget.changes
         self.starving_until = now + STARVE_S

@@ -4,8 +4,8 @@ Pure.  One :class:`Budget` serves all downloads of a client; each has an
 :class:`Account`.  Laws: every byte requested, received or decoded is reserved
 first and released exactly once; what is requested, received or waits for its
 reader, and what workers decode into, each stay within a part of the budget of
-their own.  Exceptions, one segment each: a segment larger than its part, and a
-reader that waits while nobody gives anything back (``turns.STARVE_S``).
+their own.  Exceptions, one segment each: a segment larger than its part, and in every
+``turns.STARVE_S`` in which nobody gives anything back one of the readers that wait.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Budget:
         self.peak_bytes = 0
         self.decoding_bytes = 0  # of those used
         self.promised_bytes = 0  # beside those used: admitted, and waiting for a slot
-        self.releases = 0  # how often somebody gave bytes back
+        self.changes = 0  # how often somebody gave bytes back, or may take more than there are
         self.room = Line()
         self.workers = Line()
         self._accounts: set[Account] = set()
@@ -166,7 +166,7 @@ class Account:
         assert 0 <= length <= self.used_bytes, (length, self.used_bytes)
         self.used_bytes -= length
         self.budget.used_bytes -= length
-        self.budget.releases += 1
+        self.budget.changes += 1
 
     def promise(self, length: int) -> None:
         """From now on *length* bytes are admitted and will be reserved when there is a slot."""
