@@ -329,6 +329,17 @@ class FirstReads(SynchronousTestCase):
         simulation = simulate(self.world(0.001, 5e6, max_reads=10))
         self.assertEqual([0] * 3, [sent.start for sent in simulation.sent])
 
+    def test_ueb_of_an_idle_server(self) -> None:
+        """Over HTTP the UEB is asked of a server that gives no first blocks, even if those
+        that do were the first to answer."""
+        self.file = encode(3_000_000, 2, 6, SEGMENT)
+        simulation = simulate(self.world(0.001, 5e6, max_reads=10))
+        at, _stop = self.file.parts[UEB]
+        asked = [s for s in simulation.sent if s.start <= at < s.start + s.length]
+        before = [s.server for s in simulation.sent if s.when <= asked[0].when and s.start == 0]
+        self.assertEqual(2, len(set(before)))
+        self.assertNotIn(asked[0].server, before)
+
     def test_nothing_beside_first_bytes(self) -> None:
         """On a LAN all else waits until they are decoded; far away there is no time for that."""
         self.file = encode(40_000_000, 3, 6, MIB)

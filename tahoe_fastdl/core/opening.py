@@ -66,6 +66,10 @@ class Opening:
         """Over HTTP a second request beside a first opens a connection, which takes longer."""
         return server.is_side_by_side and server.reads_in_flight > 0
 
+    def _is_asked(self, share: Share) -> bool:
+        """Whether metadata of *share* are on their way."""
+        return any(read.share is share and read.kind is Kind.METADATA for read in self._books.reads)
+
     def _report_faults(self) -> None:
         for fault in self._books.metadata.faults:
             self._books.advise(fault.share, fault.start, fault.stop, fault.reason)
@@ -81,6 +85,8 @@ class Opening:
                 return
             server = books.servers[share.server]
             if self._is_busy(server) and books.search.wait_for_more(now):
+                if not self._is_asked(share):  # who answers meanwhile may be a better one
+                    self._sources.remove(share)
                 return
             try:
                 needs = books.metadata.seek_ueb(share, self._scouts.first_byte())
