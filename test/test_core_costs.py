@@ -299,6 +299,17 @@ class FirstReads(SynchronousTestCase):
             simulation = Simulation(self.world(0.001, 5e6, max_reads)).run(until=0.05)
             self.assertEqual(sorted(sent.server for sent in self.scouts(simulation)), [0, 1, 2])
 
+    def test_primaries(self) -> None:
+        """Where other shares than primaries cost much decoding, servers that answer a moment
+        later are waited for, but no longer than that decoding takes."""
+        file = encode(1_000_000, 80, 240, SEGMENT)
+        for others_s, waits in ((0.005, True), (0.05, False)):
+            first, *others = (evolve(each, latency_s=0.01) for each in spread(file, 6))
+            others = [evolve(each, latency_s=0.01 + others_s) for each in others]
+            world = World(file, (first, *others), (whole(file),), segment_size_hint=SEGMENT)
+            secondaries = [sent for sent in self.scouts(simulate(world)) if sent.shnum >= file.k]
+            self.assertEqual(waits, len(secondaries) < 5, others_s)
+
     def test_nobody_else(self) -> None:
         """Nobody waits for others longer than that: a quarter of a round trip, 5 ms at most."""
         for max_reads in (0, 10):

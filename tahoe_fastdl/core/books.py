@@ -80,15 +80,20 @@ class Search:
             return False
         return now < self.began + max(YOUNG_S, YOUNG_TIMES * (self.heard - self.began))
 
-    def wait_for_more(self, now: float) -> bool:
-        """Whether servers that are as near as the first may be about to answer; if so, a plan
-        is made when that time is over."""
+    def wait_for_more(self, now: float, part: float = FRESH_PART, most_s: float = FRESH_S) -> bool:
+        """Whether servers that are about as near as the first may be about to answer; if so, a
+        plan is made when that time is over.
+
+        :param part: how much longer they may take than the first, as part of its time.
+        :param most_s: and in seconds, at most.
+        """
         if self.until is None or self.heard is None:
             return False
-        fresh_until = self.heard + min(FRESH_S, FRESH_PART * (self.heard - self.began))
+        fresh_until = self.heard + min(most_s, part * (self.heard - self.began))
         if now >= fresh_until:
             return False
-        self.look_at = fresh_until
+        if self.look_at is None or self.look_at <= now or fresh_until < self.look_at:
+            self.look_at = fresh_until
         return True
 
     def on_time(self, now: float) -> bool:
