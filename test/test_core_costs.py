@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl import errors
 from tahoe_fastdl.core.turns import STARVE_S, Turns
-from tahoe_fastdl.core.window import KIB, MIB, Budget
+from tahoe_fastdl.core.window import BRISK_S, KIB, MIB, Budget
 
 from .sharemaker import (
     CRYPTTEXT,
@@ -204,19 +204,28 @@ class Costs(SynchronousTestCase):
 class Crowds(SynchronousTestCase):
     """Many downloads of one node."""
 
-    def crowd(self, budget_bytes: int, max_reads: int = 0, paused: int = 0) -> list[Simulation]:
-        """Ten downloads of a file of 24 segments at once; some never take a byte."""
+    def crowd(
+        self, budget_bytes: int, max_reads: int = 0, paused: int = 0, cpu_busy: float = 0.0
+    ) -> list[Simulation]:
+        """Ten downloads of a file of 24 segments at once; some take their first bytes only."""
+        crowd = self.crowd_of(budget_bytes, max_reads, paused, cpu_busy)
+        run_together(crowd)
+        return crowd
+
+    def crowd_of(
+        self, budget_bytes: int, max_reads: int, paused: int, cpu_busy: float
+    ) -> list[Simulation]:
         file = encode(24 * SEGMENT, 3, 10, SEGMENT)
         servers = tuple(evolve(server, max_reads=max_reads) for server in spread(file, 5))
         taken = World(
-            file, servers, (whole(file),), budget_bytes=budget_bytes, segment_size_hint=SEGMENT
-        )
+            file, servers, (whole(file),), budget_bytes=budget_bytes, segment_size_hint=SEGMENT,
+            cpu_busy=cpu_busy,
+        )  # fmt: skip
         left = evolve(taken, readers=(evolve(whole(file), pauses_s=(1e9,), leaves_at=1e4),))
         crowd: list[Simulation] = []
         for number in range(10):
             world = left if number < paused else taken
             crowd.append(Simulation(world, beside=crowd[0] if crowd else None))
-        run_together(crowd)
         return crowd
 
     def test_budget_is_kept(self) -> None:
@@ -242,6 +251,43 @@ class Crowds(SynchronousTestCase):
         """Of near servers each asks for nearly all that it may hold in one go."""
         for simulation in self.crowd(64 * SEGMENT):
             self.assertLessEqual(simulation.core.counters.reads_sent, 3 * 24 // 2 + 6)
+
+    def test_long_stripes(self) -> None:
+        """Where our time is short, all together take hardly more messages than one after
+        another, though the fair part of each is one segment."""
+        for max_reads in (0, 2):
+            crowd = self.crowd(20 * SEGMENT, max_reads, cpu_busy=1.0)
+            sent = [simulation.core.counters.reads_sent for simulation in crowd]
+            alone = simulate(crowd[0].world).core.counters.reads_sent
+            self.assertLessEqual(sum(sent), 10 * (alone + 15), max_reads)
+            times = sorted(only_reader(simulation).ended_at for simulation in crowd)
+            self.assertLess(times[-1], 1.5 * times[0], max_reads)
+            self.assertLessEqual(crowd[0].budget.peak_bytes, 20 * SEGMENT)
+
+    def test_newcomer(self) -> None:
+        """What is small need not wait until all long stripes before it are had."""
+        for max_reads in (0, 2):
+            crowd = self.crowd_of(20 * SEGMENT, max_reads, 0, cpu_busy=1.0)
+            little = evolve(crowd[0].world, readers=(read(0, 1000, joins_at=0.3),))
+            newcomer = Simulation(little, beside=crowd[0])
+            run_together([*crowd, newcomer])
+            took_s = only_reader(newcomer).ended_at - 0.3
+            self.assertLess(took_s, only_reader(crowd[0]).ended_at / 5, max_reads)
+
+    def test_long_stripes_beside_paused_ones(self) -> None:
+        """Readers that pause while long stripes are taken in turn cost the others a moment."""
+        for budget_bytes in (20 * SEGMENT, 64 * SEGMENT):
+            for max_reads in (0, 2):
+                last = max(self.ends(self.crowd(budget_bytes, max_reads, cpu_busy=1.0)))
+                for paused in (1, 2, 5, 8):
+                    crowd = self.crowd(budget_bytes, max_reads, paused, cpu_busy=1.0)
+                    case = (budget_bytes, max_reads, paused)
+                    self.assertLess(max(self.ends(crowd[paused:])), last + 3 * BRISK_S, case)
+
+    def ends(self, crowd: list[Simulation]) -> list[float]:
+        """When each reader was done."""
+        self.assertEqual({End.SERVED}, {only_reader(simulation).end for simulation in crowd})
+        return [only_reader(simulation).ended_at for simulation in crowd]
 
     def test_beside_paused_ones(self) -> None:
         """Readers that pause for ever hold up the others no longer than it takes to notice."""

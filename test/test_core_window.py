@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tahoe_fastdl.core.window import MIB, SPARE_BYTES, Account, Budget, Line
+from tahoe_fastdl.core.window import BRISK_S, MIB, SLOW_S, SPARE_BYTES, Account, Budget, Line
 
 from .strategies import examples
 
@@ -58,7 +58,8 @@ class BudgetMachine(RuleBasedStateMachine):
         steady = used - sum(self.decoding.values()) + sum(self.promised.values())
         mine += self.promised.get(account, 0)
         used += sum(self.promised.values())
-        free = steady + length <= self.budget.most_steady_bytes()
+        most = self.budget.long_bytes() if account.takes_long else self.budget.most_steady_bytes()
+        free = steady + length <= most
         assert room == (used == 0 or (free and (mine == 0 or mine + length <= account.limit_bytes)))
         if room:
             account.reserve(length)
@@ -89,6 +90,11 @@ class BudgetMachine(RuleBasedStateMachine):
         account.promise(length)
         self.promised[account] = length
 
+    @rule(account=accounts, is_so=st.booleans())
+    def take_long(self, account: Account, is_so: bool) -> None:
+        """It takes long stripes from now on, or does not."""
+        account.takes_long = is_so
+
     @rule(account=accounts)
     def decoded(self, account: Account) -> None:
         """Its worker is done; what it decoded waits."""
@@ -107,10 +113,10 @@ class BudgetMachine(RuleBasedStateMachine):
     @invariant()
     def shared_out_fairly(self) -> None:
         """What accounts may ask for leaves a part for decoding and one for newcomers."""
-        limits = sum(account.limit_bytes for account in self.held)
-        assert limits + self.budget.most_decoding_bytes() + TOTAL // 6 <= TOTAL
-        for account in self.held:
-            assert account.limit_bytes >= TOTAL // 2 // len(self.held) - 1
+        fair = [account.limit_bytes for account in self.held if not account.takes_long]
+        assert sum(fair) + self.budget.most_decoding_bytes() + TOTAL // 6 <= TOTAL
+        for limit_bytes in fair:
+            assert limit_bytes >= TOTAL // 2 // len(self.held) - 1
 
 
 class Laws(SynchronousTestCase):
@@ -119,6 +125,22 @@ class Laws(SynchronousTestCase):
     def test_any_order(self) -> None:
         """No order of opening, reserving, releasing and closing loses or doubles a byte."""
         run_state_machine_as_test(BudgetMachine, settings=examples(60, stateful_step_count=40))
+
+    def test_brisk(self) -> None:
+        """One who holds what was decoded for too long is slow, and that is not forgotten at
+        once when it takes that."""
+        budget = Budget(MIB)
+        account, _other = budget.open(), budget.open()
+        self.assertTrue(budget.is_brisk(0.0))
+        account.held_since = 1.0
+        self.assertTrue(budget.is_brisk(1.0 + BRISK_S))
+        late = 1.0 + 1.1 * BRISK_S
+        self.assertFalse(budget.is_brisk(late))
+        account.held_since = late
+        self.assertFalse(budget.is_brisk(late))
+        budget.close(account)
+        self.assertFalse(budget.is_brisk(late + SLOW_S))
+        self.assertTrue(budget.is_brisk(late + 1.01 * SLOW_S))
 
     def test_newcomer(self) -> None:
         """However many accounts are full, one more finds room for a part of the budget."""

@@ -71,7 +71,7 @@ class Search:
     done: bool = False
     again: bool = False  # the one more before giving up was made
     damaged: bool = False  # something failed since the last
-    look_at: float | None = None  # then what waits for more servers does without them
+    look_at: float | None = None  # then what waits for more servers, or was put off, goes on
     failed: bool = False  # a reader failed: shares may be mended when the next one comes
 
     def is_young(self, now: float) -> bool:
@@ -92,9 +92,13 @@ class Search:
         fresh_until = self.heard + min(most_s, part * (self.heard - self.began))
         if now >= fresh_until:
             return False
-        if self.look_at is None or self.look_at <= now or fresh_until < self.look_at:
-            self.look_at = fresh_until
+        self.look_again(fresh_until, now)
         return True
+
+    def look_again(self, when: float, now: float) -> None:
+        """A plan is to be made at *when*, if none is before."""
+        if self.look_at is None or self.look_at <= now or when < self.look_at:
+            self.look_at = when
 
     def on_time(self, now: float) -> bool:
         """It is *now*: whether something that waited for answers has to go on without them."""

@@ -12,6 +12,7 @@ from .forensics import Inquest
 from .geometry import mask_of
 from .merkle import MAX_PAGES_HELD
 from .plan import (
+    BUSY,
     MAX_SPAN_BYTES,
     ZFEC_S_PER_BYTE_AND_K,
     choose_shares,
@@ -154,6 +155,7 @@ class Covering:
         :param whole: see ``Opening.whole_length``.
         """
         self._measure_pace()
+        self._books.turns.take_long(self._gains_by_turns(), now)
         while not self.send_desires(whole, now):  # what waits for a slot goes first
             reader = self._next_reader()
             if reader is None:
@@ -239,6 +241,7 @@ class Covering:
             return 0
         rows = books.rows
         is_waiting = bool(rows.admitted & ~rows.decoding) or self._can_wait()
+        is_waiting = is_waiting or books.turns.is_in_turn()
         flight = books.reads.bytes_awaited  # about as many bytes of shares as of the file
         if count_bits(rows.admitted) >= MAX_ADMITTED_SEGMENTS:
             return 0
@@ -262,7 +265,7 @@ class Covering:
             length = min(length, max(1, depth // size))
         while not books.turns.has_room(length * size):
             if is_waiting or (length == 1 and (self._will_free() or not account.is_alone())):
-                books.turns.wait_for_room(length * size)
+                books.turns.wait_for_room(length * size, now)
                 return None
             if length == 1:
                 break  # nothing will ever make more room: a segment larger than it
@@ -286,6 +289,17 @@ class Covering:
     def _is_alone_and_near(self) -> bool:
         """Whether servers are near, and no other reader of ours, who may pause, holds room."""
         return self._is_near and len(self._books.readers) == 1
+
+    def _gains_by_turns(self) -> bool:
+        """Whether a crowd is quicker by long stripes in turn: fewer messages cost less of our
+        time, if that is what we have too little of, but not all servers are busy always."""
+        budget, size = self._books.turns.budget, self._books.geometry.segment_size
+        if budget.accounts < CROWD or not self._is_alone_and_near():
+            return False
+        fair, long = (
+            fitting_segments(size, most, 1) for most in (budget.fair_bytes(), budget.long_bytes())
+        )
+        return self._books.cpu_busy > BUSY and long >= 2 * fair
 
     def _is_ample(self, length: int, stripe_bytes: int) -> bool:
         """Whether what is held and on its way is enough without *length* bytes more."""

@@ -118,7 +118,8 @@ class Download:
         books = self._books
         search = books.search
         deadlines = (
-            books.reads.next_deadline(), search.until, search.look_at, books.turns.starving_until
+            books.reads.next_deadline(), search.until, search.look_at,
+            books.turns.starving_until, books.turns.brisk_until,
         )  # fmt: skip
         return min((when for when in deadlines if when is not None), default=None)
 
@@ -372,6 +373,6 @@ class Download:
             books.out.append(r.DropBatch(event.batch))
             return
         good, reserved_bytes = proved
-        self._handing.hand_out(event.batch, good, reserved_bytes, coming)
+        self._handing.hand_out(event.batch, good, reserved_bytes, coming, now)
         self._drop_unwanted()
         books.changed()

@@ -24,17 +24,18 @@ class Handing:
         """Nobody reads any more."""
         self._held.clear()
 
-    def hand_out(self, batch: int, good: int, reserved_bytes: int, coming: int) -> None:
+    def hand_out(self, batch: int, good: int, reserved_bytes: int, coming: int, now: float) -> None:
         """Offer the segments *good* of *batch* to all readers.
 
         :param coming: segments that were in the window when the batch came.
         """
         books = self._books
-        held = Held(reserved_bytes)
+        held = Held(reserved_bytes, now)
         for reader in books.readers.values():
             self._hand_over(batch, held, reader, good, coming)
         if held.waiting:
             self._held[batch] = held
+            self._note_oldest()
         else:
             self._drop(batch, held)
 
@@ -75,7 +76,12 @@ class Handing:
         reader.held_bytes -= held.reserved_bytes
         if not held.waiting:
             del self._held[batch]
+            self._note_oldest()
             self._drop(batch, held)
+
+    def _note_oldest(self) -> None:
+        since = (held.since for held in self._held.values())
+        self._books.turns.account.held_since = next(since, float("inf"))
 
     def _drop(self, batch: int, held: Held) -> None:
         self._books.release(held.reserved_bytes)

@@ -52,7 +52,8 @@ class Reader:
 
 @define(eq=False)
 class Held:
-    """Decoded segments some readers have not delivered: their end for each reader."""
+    """Decoded segments some readers have not delivered, *since* when, and their end for each."""
 
     reserved_bytes: int
+    since: float
     waiting: dict[int, int] = field(factory=dict)  # reader -> file position that frees it

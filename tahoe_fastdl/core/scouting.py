@@ -28,6 +28,10 @@ DEAR_S = 0.005
 DEAR_PART = 2.0
 # What comes in this time is asked for in the same message: that costs as much by itself.
 MESSAGE_S = 0.001
+# The rest of a share is asked for so long after its first blocks: at once, all machines work on
+# it when those come, and the last byte is not later by as much.  10 MB 5-of-5 with segments of
+# 1 MiB at 50 ms: the first byte after 0.117 s in place of 0.140, the last after 0.162 and 0.156.
+REST_S = 0.015
 
 
 class Scouts:
@@ -37,11 +41,13 @@ class Scouts:
         self._books = books
         self._intake = intake
         self._scouted: set[int] = set()  # shares asked before the geometry was known
+        self._rests: list[tuple[float, Share, int, int]] = []  # when to ask whom, whence, how much
         self._whole: int | None = None  # what whole_length says once the geometry is known
 
     def reset(self) -> None:
-        """Nobody reads any more."""
+        """Nobody reads any more, or nothing is a guess any more."""
         self._scouted.clear()
+        self._rests.clear()
 
     def has_asked(self, share: Share) -> bool:
         """Whether *share* was asked on a guess, and it is not known yet what that brings."""
@@ -106,10 +112,11 @@ class Scouts:
         books, span = self._books, self._first_blocks()
         if span is None:
             return
+        self._send_rests(now)
         start, stop = span
         if not self._scouted and not books.turns.has_room(books.k * (stop - start)):
             if not books.turns.account.is_alone() and not books.turns.starve(now):
-                books.turns.wait_for_room(books.k * (stop - start))
+                books.turns.wait_for_room(books.k * (stop - start), now)
                 return
         shares = [share for share in books.shares.values() if not share.late]
         scouted = [s for s in shares if s.id in self._scouted and not s.retired]
@@ -136,7 +143,7 @@ class Scouts:
                 self._send_scout(share, start, stop, now)
 
     def _send_scout(self, share: Share, start: int, stop: int, now: float) -> None:
-        """Ask for the first blocks, and for the rest of the share too if that is here
+        """Ask for the first blocks, and for the rest of the share too, if all of it is here
         before an answer to another question could be."""
         books = self._books
         server = books.servers[share.server]
@@ -154,9 +161,20 @@ class Scouts:
         is_one_block = any(guess.num_segments == 1 for guess in books.metadata.guesses)
         if rest > MESSAGE_S * rate and not server.is_side_by_side and not is_one_block:
             books.send(share, Kind.BLOCKS, start, stop - start, now)
-            books.send(share, Kind.BLOCKS, stop, rest, now)
+            self._rests.append((now + REST_S, share, stop, rest))
+            books.search.look_again(now + REST_S, now)
         else:
             books.send(share, Kind.BLOCKS, start, stop + rest - start, now)
+
+    def _send_rests(self, now: float) -> None:
+        """Ask for what was put off until now, if nobody took its room meanwhile."""
+        books, rests = self._books, self._rests
+        self._rests = [rest for rest in rests if rest[0] > now]
+        for when, share, start, length in rests:
+            if when > now:
+                books.search.look_again(when, now)
+            elif not (share.retired or share.late) and books.turns.has_room(length):
+                books.send(share, Kind.BLOCKS, start, length, now)
 
     def _rest_of(self, share: Share, start: int, stop: int) -> int:
         """How many bytes a share that is scouted up to *stop* may have behind that which are
@@ -202,7 +220,7 @@ class Scouts:
             read.mask, read.data_start = mask, data
             if read.stage is Stage.STALLED:  # it will not get to that stage any more
                 share.late |= mask
-        self._scouted.clear()
+        self.reset()
 
     def _take_scouted(self, share: Share, geometry: Geometry, todo: int) -> None:
         books = self._books

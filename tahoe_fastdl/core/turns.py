@@ -6,7 +6,7 @@ the thing any more.  Laws:
 
 * between plans a download stands in exactly the lines of ``waits``;
 * a plan that found no room is made again when ``may_go_on`` says so, or at
-  ``starving_until``; nothing polls.
+  ``starving_until``, or at ``brisk_until``; nothing polls.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .servers import Server
-from .window import Account, Budget, Line
+from .window import BRISK_S, Account, Budget, Line
 
 # How long a reader without room waits while nobody gives any back before it takes one
 # segment more than the budget has: longer than a download that moves holds on to its bytes.
@@ -29,6 +29,7 @@ class Turns:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.starving_until: float | None = None  # then a reader without room is helped
+        self.brisk_until: float | None = None  # then who waits for a long stripe looks again
         self._account: Account | None = None
         self._waits: Waits = {}
         self._may_overdraw = False  # that time came, and there is still no room
@@ -44,6 +45,7 @@ class Turns:
     def close(self) -> None:
         """Nobody reads any more: all bytes are free again, and nothing is waited for."""
         self.starving_until, self._may_overdraw = None, False
+        self.brisk_until = None
         self.end_plan(self.begin_plan())
         if self._account is not None:
             self.budget.close(self._account)
@@ -68,6 +70,7 @@ class Turns:
         :return: for :meth:`end_plan`.
         """
         before, self._waits, self._outgrew_bytes = self._waits, {}, None
+        self.brisk_until = None
         return before
 
     def end_plan(self, before: Waits) -> None:
@@ -102,22 +105,45 @@ class Turns:
 
     # -- room -----------------------------------------------------------------
 
+    def take_long(self, is_crowd: bool, now: float) -> None:
+        """Whether stripes may be longer than our part of the room, one download after another.
+
+        In a crowd each part is small, and reads so short cost more messages than there is
+        time for; long ones are fair as well, in turn, as long as nobody holds what it took.
+
+        :param is_crowd: whether many download from near servers, and one reader of ours.
+        """
+        self.account.takes_long = is_crowd and self.budget.is_brisk(now)
+
+    def is_in_turn(self) -> bool:
+        """Whether to wait for a long stripe rather than take a shorter one."""
+        is_first = self.account.is_alone() and self._is_next()
+        return self.account.takes_long and not is_first
+
     def has_room(self, length: int) -> bool:
         """Whether *length* bytes fit, and nobody waits for room before us."""
-        is_next = self.budget.room.lets(self) or self.budget.is_unused()
-        if is_next and self.account.has_room(length):
+        if self._is_next() and self.account.has_room(length):
             self.starving_until, self._may_overdraw = None, False
             return True
         return False
 
-    def wait_for_room(self, length: int) -> None:
+    def wait_for_room(self, length: int, now: float) -> None:
         """Somebody has to free bytes before *length* of them fit: others, if they are
         within our part; or the part has to grow."""
         account = self.account
         if account.is_within_limit(length):
-            self.wait_in(self.budget.room, lambda: account.has_room(length))
+            line = self.budget.long_room if account.takes_long else self.budget.room
+            self.wait_in(line, lambda: self._is_next() and account.has_room(length))
         else:
             self._outgrew_bytes = account.limit_bytes
+        if account.takes_long:  # not behind one that turns out to be slow
+            self.brisk_until = now + BRISK_S
+
+    def _is_next(self) -> bool:
+        """Whether nobody waits for room before us: long stripes let everything else pass."""
+        if self.account.takes_long:
+            return self.budget.room.lets(self) and self.budget.long_room.lets(self)
+        return self.budget.room.lets(self) or self.budget.is_unused()
 
     def starve(self, now: float) -> bool:
         """There is no room and a reader needs its next segment.
@@ -136,9 +162,12 @@ class Turns:
     def on_time(self, now: float) -> bool:
         """It is *now*.
 
-        :return: whether the time of :meth:`starve` is up, and nobody gave back
-            anything meanwhile or took more than there is.
+        :return: whether the time of :meth:`starve` is up, and nobody gave back anything
+            meanwhile or took more than there is; or that of a wait for a long stripe.
         """
+        if self.brisk_until is not None and self.brisk_until <= now:
+            self.brisk_until = None
+            return True
         if self.starving_until is None or now < self.starving_until:
             return False
         if self.budget.changes != self._changes_seen:

@@ -19,6 +19,13 @@ SPARE_BYTES = 8 * MIB
 # What each download may have of hashes and the like, for which it does not ask.
 METADATA_BYTES = 16 * KIB
 
+# What long stripes of a crowd may fill together: more only leaves the processor's caches.
+LONG_BYTES = 24 * MIB
+# Who holds what is decoded for longer than this has a slow reader, and perhaps one that pauses;
+# then, and for so much longer, nobody takes more than its part.
+BRISK_S = 0.25
+SLOW_S = 10.0
+
 
 class Line:
     """Those who wait for one thing, first come, first served.
@@ -54,8 +61,10 @@ class Budget:
         self.promised_bytes = 0  # beside those used: admitted, and waiting for a slot
         self.changes = 0  # how often somebody gave bytes back, or may take more than there are
         self.room = Line()
+        self.long_room = Line()  # of who takes long stripes; everything else goes first
         self.workers = Line()
         self._accounts: set[Account] = set()
+        self._slow_until = float("-inf")  # somebody was slow
 
     def open(self) -> Account:
         """An account for one active download."""
@@ -97,10 +106,25 @@ class Budget:
             left = min(left, self.accounts * self.total_bytes // (self.accounts + 1))
         return left // max(1, self.accounts)
 
-    def is_free(self, length: int) -> bool:
-        """Whether *length* bytes more may be requested."""
+    def long_bytes(self) -> int:
+        """How full long stripes may make it.
+
+        If all their readers pause at once, each with a stripe and some of it decoded, others
+        go on in what is left.
+        """
+        return min(LONG_BYTES, self.most_steady_bytes() // 3)
+
+    def is_brisk(self, now: float) -> bool:
+        """Whether all readers take what is decoded for them soon, and did of late."""
+        oldest = min((account.held_since for account in self._accounts), default=now)
+        if now - oldest > BRISK_S:
+            self._slow_until = now + SLOW_S
+        return now > self._slow_until
+
+    def is_free(self, length: int, most_bytes: int | None = None) -> bool:
+        """Whether *length* bytes more may be requested, of *most_bytes* or of all."""
         steady = self.used_bytes - self.decoding_bytes + self.promised_bytes
-        return steady + length <= self.most_steady_bytes()
+        return steady + length <= (most_bytes or self.most_steady_bytes())
 
     def is_unused(self) -> bool:
         """Whether nobody has anything."""
@@ -127,11 +151,14 @@ class Account:
         self.peak_bytes = 0
         self.decoding_bytes = 0
         self.promised_bytes = 0
+        self.held_since = float("inf")  # when what is decoded and not taken came, the oldest of it
+        self.takes_long = False  # see Turns.take_long
 
     @property
     def limit_bytes(self) -> int:
-        """The fair share of now; it moves as downloads come and go."""
-        return self.budget.fair_bytes()
+        """The fair share of now, which moves as downloads come and go, or what long
+        stripes may fill."""
+        return self.budget.long_bytes() if self.takes_long else self.budget.fair_bytes()
 
     def is_within_limit(self, length: int) -> bool:
         """Whether *length* more bytes are within its fair share; something always is."""
@@ -146,7 +173,8 @@ class Account:
         """
         if self.budget.is_unused():
             return True
-        return self.is_within_limit(length) and self.budget.is_free(length)
+        most_bytes = self.budget.long_bytes() if self.takes_long else None
+        return self.is_within_limit(length) and self.budget.is_free(length, most_bytes)
 
     def is_alone(self) -> bool:
         """Whether no other account holds anything, so that waiting brings nothing."""
