@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tahoe_fastdl import errors
+from tahoe_fastdl.core.scouting import REST_S
 from tahoe_fastdl.core.turns import STARVE_S, Turns
 from tahoe_fastdl.core.window import BRISK_S, KIB, MIB, Budget
 
@@ -112,6 +113,20 @@ class Costs(SynchronousTestCase):
             first = -(-SEGMENT // 3) / 1e6
             simulation.run(until=0.04 + 1.5 * first)
             self.assertGreater(only_reader(simulation).position, 0, max_reads)
+
+    def test_rest_after_first_blocks(self) -> None:
+        """Over Foolscap the rest of a share is asked for a moment later, long before the answer
+        to anything else could be here; a plan is made for it though nothing happens then."""
+        file = encode(2_500_000, 3, 3, SEGMENT)
+        servers = tuple(evolve(each, latency_s=1.0, rate=1e9) for each in spread(file, 3))
+        world = World(file, servers, (whole(file),), segment_size_hint=SEGMENT)
+        simulation = Simulation(world).run(until=1.5)
+        for shnum in range(3):
+            first, rest = (
+                sent for sent in simulation.sent if sent.shnum == shnum and sent.length > 32 * KIB
+            )
+            self.assertAlmostEqual(REST_S, rest.when - first.when, msg=str(shnum))
+            self.assertEqual(first.start + first.length, rest.start)
 
     def test_rest_is_wanted(self) -> None:
         """Whoever wants a part of a file does not get all of its shares."""
@@ -273,6 +288,8 @@ class Crowds(SynchronousTestCase):
             run_together([*crowd, newcomer])
             took_s = only_reader(newcomer).ended_at - 0.3
             self.assertLess(took_s, only_reader(crowd[0]).ended_at / 5, max_reads)
+            if max_reads:  # nor behind answers that were asked for before
+                self.assertLess(took_s, 3 * crowd[0].world.servers[0].latency_s)
 
     def test_long_stripes_beside_paused_ones(self) -> None:
         """Readers that pause while long stripes are taken in turn cost the others a moment."""

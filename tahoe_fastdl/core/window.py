@@ -124,7 +124,7 @@ class Budget:
     def is_free(self, length: int, most_bytes: int | None = None) -> bool:
         """Whether *length* bytes more may be requested, of *most_bytes* or of all."""
         steady = self.used_bytes - self.decoding_bytes + self.promised_bytes
-        return steady + length <= (most_bytes or self.most_steady_bytes())
+        return steady + length <= (self.most_steady_bytes() if most_bytes is None else most_bytes)
 
     def is_unused(self) -> bool:
         """Whether nobody has anything."""
