@@ -194,10 +194,13 @@ PRESETS: dict[str, tuple[Block, ...]] = {
         Block((100 * MB,), USUAL[:1], SEGMENTS[:1], (FOOLSCAP,), ("50ms",)),
         Block((100 * MB,), LADDER[-1:], SEGMENTS[1:], (FOOLSCAP,), ("50ms",)),
         Block((1 * MB,), USUAL[:1], SEGMENTS[1:], (FOOLSCAP,), ("50ms",)),
-        Block((100 * MB,), FEW_K, SEGMENTS, (FOOLSCAP,), ("5MB/s-a-server",), 3, (FAST,)),
-        Block((100 * MB,), ENCODINGS, SEGMENTS, TRANSPORTS, (LAN,), 3, (FAST,)),
+        Block((100 * MB,), FEW_K, SEGMENTS, (FOOLSCAP,), ("5MB/s-a-server",), kinds=(FAST,)),
+        Block((100 * MB,), ENCODINGS, SEGMENTS, TRANSPORTS, (LAN,), kinds=(FAST,)),
     ),
 }
+
+# A download of half a second takes now 0.4 and now 0.6; three of them say too little.
+PRESETS["targets"] = tuple(replace(block, runs=9) for block in PRESETS["targets"])
 
 
 def in_order(cases: Iterable[Case]) -> list[Case]:
